@@ -1,0 +1,96 @@
+"""The only door to Airflow's REST API: trigger a run, follow it, read what its tasks said."""
+
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from reprise.errors import RepriseError
+
+
+class Airflow:
+    """One API server. ``airflow`` commands cost 4–8 s each; a request costs milliseconds."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        answer = session.get(f"{self.url}/auth/token", timeout=30)
+        answer.raise_for_status()
+        session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return session
+
+    def call(self, method: str, path: str, **kwargs: Any) -> Any:
+        """One request below ``/api/v2``; returns the JSON body.
+
+        :raises RepriseError: with the server's own explanation, or where it does not answer.
+        """
+        try:
+            answer = self._session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **kwargs)
+        except requests.RequestException as error:
+            raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
+        if not answer.ok:
+            raise RepriseError(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
+        return answer.json() if answer.content else None
+
+    def dag_ready(self, dag_id: str) -> bool:
+        """Whether the DAG has been parsed and can be triggered.
+
+        :raises RepriseError: where its file cannot be imported, with Airflow's trace.
+        """
+        errors = self.call("GET", "importErrors")["import_errors"]
+        mine = [e for e in errors if e["filename"].rsplit("/", 1)[-1] == f"{dag_id}.py"]
+        if mine:
+            raise RepriseError(f"dags/{dag_id}.py cannot be imported: {mine[0]['stack_trace']}", "correct it; Airflow reads it again")
+        found = self.call("GET", "dags", params={"dag_id_pattern": dag_id})["dags"]
+        return any(dag["dag_id"] == dag_id for dag in found)
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+        """Start a run without a logical date."""
+        body = {"dag_run_id": run_id, "conf": conf, "logical_date": None}
+        self.call("POST", f"dags/{quote(dag_id)}/dagRuns", json=body)
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """The run: ``state`` is queued, running, success or failed."""
+        return dict(self.call("GET", _run(dag_id, run_id)))
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The run's task instances."""
+        return list(self.call("GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": 1000})["task_instances"])
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """What a task handed on; None where it has not yet."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{key}"
+        try:
+            return self.call("GET", path, params={"deserialize": "true"})["value"]
+        except RepriseError:
+            return None
+
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[str]:
+        """The lines of one try's log."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{attempt}"
+        content = self.call("GET", path, headers={"Accept": "application/json"})["content"]
+        return [_line(entry) for entry in content]
+
+
+def _run(dag_id: str, run_id: str) -> str:
+    return f"dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _line(entry: Any) -> str:
+    if isinstance(entry, str):
+        return entry
+    detail = "".join(
+        f"\n{error.get('exc_type')}: {error.get('exc_value')}" for error in entry.get("error_detail") or []
+    )
+    return f"{entry.get('event', '')}{detail}"
+
+
+def _detail(answer: requests.Response) -> str:
+    try:
+        return str(answer.json().get("detail", answer.text))
+    except ValueError:
+        return answer.text[:500]

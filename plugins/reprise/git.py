@@ -1,0 +1,90 @@
+"""The only door to git: run a command, keep its output in the error."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from reprise.errors import BadInput, CommandFailed
+
+# A hook or an outer git command exports these; they would point our git at the wrong repository.
+_LEAKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+
+# Records are made by the machinery; the author is the person whose git is configured, where there is one.
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "Reprise",
+    "GIT_AUTHOR_EMAIL": "reprise@localhost",
+    "GIT_COMMITTER_NAME": "Reprise",
+    "GIT_COMMITTER_EMAIL": "reprise@localhost",
+}
+
+
+def git(repo: Path | str, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run ``git -C repo args`` and return its stdout, stripped.
+
+    :raises CommandFailed: with the command, its exit code and what it said.
+    """
+    base = {name: value for name, value in os.environ.items() if name not in _LEAKS}
+    done = subprocess.run(
+        ["git", "-C", str(repo), *args],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={**base, "GIT_TERMINAL_PROMPT": "0", **(env or {})},
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise CommandFailed(f"git {' '.join(args)} (in {repo}) exited {done.returncode}: {said}", f"git -C {repo} status")
+    return done.stdout.strip()
+
+
+def resolve(repo: Path | str, revision: str) -> str:
+    """The full commit hash of a branch, tag or commit.
+
+    :raises BadInput: where the revision does not exist.
+    """
+    try:
+        return git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except CommandFailed as error:
+        raise BadInput(f"revision {revision!r} does not exist in {repo}", f"git -C {repo} log --oneline --all") from error
+
+
+def uncommitted(repo: Path | str) -> list[str]:
+    """Files that differ from HEAD or that git does not know, sorted; a run would not see them."""
+    changed = git(repo, "diff", "--name-only", "HEAD").splitlines()
+    unknown = git(repo, "ls-files", "--others", "--exclude-standard").splitlines()
+    return sorted({*changed, *unknown})
+
+
+def clone(origin: str, target: Path, revision: str) -> None:
+    """Clone ``origin`` at ``revision`` (detached); a local origin lends its objects, so this takes milliseconds."""
+    share = ("--shared",) if Path(origin).is_dir() else ()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    git(target.parent, "clone", "--quiet", *share, "--no-checkout", origin, str(target))
+    git(target, "checkout", "--quiet", "--detach", revision)
+
+
+def commit_files(repo: Path, parent: str, files: Mapping[str, bytes], message: str) -> str:
+    """Commit ``parent``'s tree with ``files`` (path → content) put over it, without touching index or work tree.
+
+    :returns: the new commit's hash. Nothing refers to it yet: push it to a ref.
+    """
+    index = {"GIT_INDEX_FILE": str(repo / ".git" / "reprise-record-index")}
+    git(repo, "read-tree", parent, env=index)
+    for path, content in sorted(files.items()):
+        blob = subprocess.run(
+            ["git", "-C", str(repo), "hash-object", "-w", "--stdin"], input=content, capture_output=True, check=True
+        ).stdout.decode().strip()
+        git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
+    tree = git(repo, "write-tree", env=index)
+    return git(repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env={**index, **_identity(repo)})
+
+
+def _identity(repo: Path) -> dict[str, str]:
+    """The configured author's name and address, else Reprise's own."""
+    try:
+        git(repo, "var", "GIT_COMMITTER_IDENT")
+    except CommandFailed:
+        return _IDENTITY
+    return {}

@@ -1,0 +1,171 @@
+"""Open a run: pin what it is made of, check all that can fail cheaply, and plan it. No container starts before."""
+
+import datetime as dt
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reprise import git, image, inbox, manifest, params
+from reprise.errors import BadInput, RepriseError
+from reprise.messages import Opened
+from reprise.pipeline import Pipeline
+from reprise.plan import plan
+from reprise.settings import Settings
+from reprise.tracking import RUN_KEY, Tracker, run_key
+from reprise.workspace import Workspace
+
+_LEAST_FREE_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a trigger asks for."""
+
+    pipeline: str
+    """The pipeline's folder, relative to the repository."""
+    dag_id: str
+    run_id: str
+    revision: str = "HEAD"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    inbox: str | None = None
+    as_of: dt.datetime | None = None
+    """Only what had arrived before this moment is seen; None: everything."""
+    ignore_cache: bool = False
+    """Run every stage, known or not."""
+
+    @property
+    def slug(self) -> str:
+        """The run's id as a file, container and git ref name."""
+        return slug(self.run_id)
+
+
+def slug(self) -> str:
+        """The run's id as a file, container and git ref name."""
+        return slug(self.run_id)
+
+
+class Opened(TypedDict):
+    """What ``open`` hands to the tasks of a run, by XCom: JSON values only."""
+
+    revision: str
+    params: str
+    """The text of the run's params.yaml."""
+    listing: str | None
+    """The md5 under which source.json lies in cache and remote; None where no stage reads an inbox."""
+    inbox: str | None
+    as_of: str | None
+    images: dict[str, str]
+    """Stage → image name."""
+    image_id: str
+    known: dict[str, Entry]
+    """Stages that need not run → their lock entry."""
+    ignore_cache: bool
+    mlflow: str | None
+    """The MLflow run's id; None where the server did not answer."""
+
+
+def slug(text: str) -> str:
+    """``text`` with everything but letters, digits, dot, dash and underscore replaced."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+
+
+def task_folder(settings: Settings, dag_id: str, run_id: str, task_id: str) -> Path:
+    """Where one task of one run works; every try of it uses the same, so that the next finds what one left."""
+    return settings.work / slug(dag_id) / slug(run_id) / slug(task_id)
+
+
+def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]] | None) -> "Checked":
+    """Everything that can be known to be wrong before a run exists: revision, graph, parameters, inbox, host.
+
+    :param folder: where the clone is made; the caller removes it.
+    :param rendered: stages and edges of the DAG that will run it; None: not rendered yet.
+    :raises RepriseError: naming the thing, the reason and the next command.
+    """
+    revision = git.resolve(settings.origin, request.revision)
+    workspace = Workspace.create(settings, folder, request.pipeline, revision)
+    pipeline = manifest.load(workspace.path, request.pipeline, settings.var / "manifests")
+    if rendered is not None and pipeline.shape() != dict(rendered):
+        differ = _differences(pipeline.shape(), rendered)
+        raise BadInput(
+            f"revision {revision[:10]} has other stages or edges than the DAG ({', '.join(differ)})",
+            f"check that revision out, or run it by hand: git worktree add ../old {revision[:10]} && make repro",
+        )
+    text = params.apply(workspace.folder, request.overrides)
+    (workspace.folder / params.FILE).write_text(text)
+    if pipeline.reads_inbox:
+        source = request.inbox or settings.inbox
+        listing = inbox.list_inbox(Path(source), request.as_of, settings.var / "hashes")
+        (workspace.folder / manifest.LISTING).write_bytes(inbox.dump(listing))
+    images = {stage.name: stage.meta.image or image.image_name(workspace.path) for stage in pipeline.stages}
+    for name in sorted(set(images.values())):
+        if not image.image_exists(name):
+            raise BadInput(f"the image {name} of revision {revision[:10]} is not built", "make image")
+    free = shutil.disk_usage(settings.var).free
+    if free < _LEAST_FREE_BYTES:
+        raise RepriseError(f"only {free / 1e9:.1f} GB are free below {settings.var}, a run needs 2.1", "dvc gc -w, or free disk")
+    workspace.probe_remote()
+    return Checked(revision, workspace, pipeline, text, images)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that nothing speaks against, with its clone."""
+
+    revision: str
+    workspace: Workspace
+    pipeline: Pipeline
+    params: str
+    images: dict[str, str]
+
+
+def open_run(settings: Settings, request: Request, rendered: Mapping[str, list[str]], tags: Mapping[str, str]) -> Opened:
+    """Check a request, open its MLflow run and plan it.
+
+    :param tags: further tags of the MLflow run.
+    :raises RepriseError: as :func:`check`.
+    """
+    folder = task_folder(settings, request.dag_id, request.run_id, "open")
+    try:
+        checked = check(settings, request, folder, rendered)
+        listing = checked.workspace.folder / manifest.LISTING
+        reads_inbox = checked.pipeline.reads_inbox
+        image_name = image.image_name(checked.workspace.path)
+        image_id = image.image_id(image_name) if image.image_exists(image_name) else ""
+        return Opened(
+            revision=checked.revision,
+            params=checked.params,
+            listing=checked.workspace.put(listing) if reads_inbox else None,
+            inbox=(request.inbox or settings.inbox) if reads_inbox else None,
+            as_of=request.as_of.isoformat() if request.as_of else None,
+            images=checked.images,
+            image_id=image_id,
+            ignore_cache=request.ignore_cache,
+            known={} if request.ignore_cache else plan(checked.workspace, checked.pipeline),
+            mlflow=_start_tracking(settings, request, checked, {**tags, "image": f"{image_name} {image_id}"}),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_tracking(settings: Settings, request: Request, checked: Checked, tags: Mapping[str, str]) -> str | None:
+    return Tracker(settings.mlflow).start(
+        checked.pipeline.name,
+        request.slug,
+        {
+            RUN_KEY: run_key(request.dag_id, request.run_id),
+            "dag": request.dag_id,
+            "run_id": request.run_id,
+            "revision": checked.revision,
+            "mlflow.source.git.commit": checked.revision,
+            **tags,
+        },
+        params.flat(checked.params),
+    )
+
+
+def _differences(ours: Mapping[str, list[str]], theirs: Mapping[str, list[str]]) -> list[str]:
+    """Names of stages that only one side has or whose edges differ, sorted."""
+    return sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))

@@ -1,0 +1,136 @@
+"""A run's parameters: the revision's params.yaml with overrides, checked against params.schema.json."""
+
+import difflib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reprise.errors import BadInput
+
+FILE = "params.yaml"
+SCHEMA = "params.schema.json"
+
+
+def load_schema(folder: Path) -> dict[str, Any] | None:
+    """The pipeline's JSON Schema, or None where it ships none (then any key of params.yaml may be overridden)."""
+    file = folder / SCHEMA
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def leaves(schema: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, Any]]:
+    """Every parameter that can be set, by its dotted name, with its own schema."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, part in schema.get("properties", {}).items():
+        if "properties" in part:
+            found |= leaves(part, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = dict(part)
+    return found
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """``"train.epochs=5 detect.device=cpu"`` → values by dotted name; each value is read as YAML.
+
+    :raises BadInput: where a word is not NAME=VALUE.
+    """
+    import shlex
+
+    import yaml
+
+    overrides = {}
+    for word in shlex.split(text):
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise BadInput(f"{word!r} is not NAME=VALUE", 'make run PARAMS="train.epochs=5"')
+        overrides[name] = yaml.safe_load(value)
+    return overrides
+
+
+def apply(folder: Path, overrides: Mapping[str, Any]) -> str:
+    """The text of ``folder``'s params.yaml with overrides set, comments kept; checked before anything is returned.
+
+    :raises BadInput: on an unknown name or a value out of range, naming what is allowed.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    file = folder / FILE
+    values = yaml.load(file.read_text()) if file.exists() else {}
+    schema = load_schema(folder)
+    known = sorted(leaves(schema) if schema else _names(values or {}))
+    for name, value in sorted(overrides.items()):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3) or known[:8]
+            raise BadInput(f"unknown parameter {name!r}", f"use one of {', '.join(near)} (see {folder.name}/{FILE})")
+        *parents, leaf = name.split(".")
+        part = values
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[leaf] = value
+    if schema:
+        _check(schema, json.loads(json.dumps(values)), folder.name)
+    text = io.StringIO()
+    if values:
+        yaml.dump(values, text)
+    return text.getvalue()
+
+
+def declared_only(text: str, keys: tuple[str, ...]) -> str:
+    """The params file as a stage's sandbox sees it: the declared keys (dotted) and nothing else."""
+    import yaml
+
+    values = yaml.safe_load(text) or {}
+    if not keys:  # `params: [file.yaml:]` declares the whole file
+        return yaml.safe_dump(values, sort_keys=False)
+    kept: dict[str, Any] = {}
+    for key in keys:
+        source, target = values, kept
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[leaf] = source[leaf]
+    return yaml.safe_dump(kept, sort_keys=False)
+
+
+def flat(text: str) -> dict[str, Any]:
+    """Every value of a params file by its dotted name."""
+    import yaml
+
+    values = yaml.safe_load(text) or {}
+    return {name: _value(values, name) for name in _names(values)}
+
+
+def _value(values: Mapping[str, Any], name: str) -> Any:
+    for part in name.split("."):
+        values = values[part]
+    return values
+
+
+def _names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, value in values.items():
+        names += _names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [f"{prefix}{name}"]
+    return names
+
+
+def _check(schema: Mapping[str, Any], values: Any, pipeline: str) -> None:
+    """All errors at once, each with the parameter's name and what is allowed."""
+    from jsonschema import Draft202012Validator
+
+    wrong = []
+    for error in sorted(Draft202012Validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))):
+        name = ".".join(str(step) for step in error.path) or FILE
+        wrong.append(f"{name}: {error.message}{_allowed(error.schema)}")
+    if wrong:
+        raise BadInput("; ".join(wrong), f"choose a value that pipelines/{pipeline}/{SCHEMA} allows")
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is None and high is None:
+        return ""
+    return f" (allowed: {'' if low is None else low} to {'' if high is None else high})"

@@ -1,0 +1,148 @@
+"""What a pipeline is: its stages, their files and their order, as neutral values. Imports neither DVC nor Airflow."""
+
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from reprise.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Meta:
+    """A stage's ``meta:`` field: what Airflow needs to know beyond what DVC does."""
+
+    gpus: int = 0
+    """GPUs the stage asks for; a host that has none runs it on the CPU."""
+    queue: str = "default"
+    """The Airflow queue, that is: the kind of node."""
+    timeout: float | None = None
+    """Seconds after which the stage is killed."""
+    retries: int = 2
+    """Tries after one that was killed or lost. A stage that fails by itself is not tried again."""
+    network: str | None = None
+    """Docker network; by default none, and the bridge for a source stage."""
+    image: str | None = None
+    """Docker image; by default the one built from docker/ at the run's revision."""
+    memory: str | None = None
+    """Memory limit of the container, such as ``8g``."""
+    source: bool = False
+    """Reads the inbox: the only kind of stage that sees the world."""
+    partitioned: bool = False
+    """Each of its outputs is one file per partition, made from that partition alone."""
+
+    @classmethod
+    def parse(cls, stage: str, meta: dict[str, Any] | None) -> "Meta":
+        """Check the ``meta:`` field of one stage.
+
+        :raises BadInput: on an unknown key or a value of the wrong type.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(meta or {}) - known)
+        if unknown:
+            raise BadInput(f"stage {stage}: unknown meta key {unknown[0]!r}", f"use one of {', '.join(sorted(known))}")
+        parsed = cls(**(meta or {}))
+        numbers = (parsed.gpus, parsed.retries, 0 if parsed.timeout is None else parsed.timeout)
+        if not all(isinstance(n, (int, float)) and n >= 0 for n in numbers):
+            raise BadInput(f"stage {stage}: gpus, retries and timeout must be numbers of 0 or more", "correct dvc.yaml")
+        return parsed
+
+
+@dataclass(frozen=True)
+class Out:
+    """A file or folder that a stage writes, relative to the pipeline's folder."""
+
+    path: str
+    kind: str = "out"
+    """``out``, ``metric`` or ``plot``."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml, with templating resolved."""
+
+    name: str
+    cmd: str
+    wdir: str = "."
+    """The folder the command starts in, relative to the pipeline's."""
+    deps: tuple[str, ...] = ()
+    params: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Parameter file → declared keys."""
+    outs: tuple[Out, ...] = ()
+    upstream: tuple[str, ...] = ()
+    """Names of the stages whose outputs it reads, sorted."""
+    desc: str = ""
+    meta: Meta = Meta()
+
+    @property
+    def task_id(self) -> str:
+        """The name with what Airflow does not allow (``foreach``'s ``@``) replaced."""
+        return re.sub(r"[^A-Za-z0-9_.-]", "--", self.name)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What leaves the pipeline, from dvc.yaml's ``artifacts:``."""
+
+    name: str
+    path: str
+    type: str
+    desc: str = ""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A folder with a dvc.yaml."""
+
+    path: str
+    """The folder, relative to the repository."""
+    stages: tuple[Stage, ...]
+    """Every stage after those it depends on."""
+    artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The folder's name: also the DAG's id."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def reads_inbox(self) -> bool:
+        """Whether a run starts from a listing of an inbox."""
+        return any(stage.meta.source for stage in self.stages)
+
+    def shape(self) -> dict[str, list[str]]:
+        """Stages and edges: what a DAG rendered earlier must agree on with a revision to run it."""
+        return {stage.name: list(stage.upstream) for stage in self.stages}
+
+    def ancestors(self, name: str) -> list[str]:
+        """All stages that ``name`` depends on, directly or not, in the pipeline's order."""
+        upstream = self.shape()
+        wanted: set[str] = set()
+        todo = list(upstream[name])
+        while todo:
+            stage = todo.pop()
+            if stage not in wanted:
+                wanted.add(stage)
+                todo += upstream[stage]
+        return [stage.name for stage in self.stages if stage.name in wanted]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Pipeline":
+        """The inverse of :meth:`to_dict`."""
+        stages = tuple(
+            Stage(
+                **{
+                    **stage,
+                    "deps": tuple(stage["deps"]),
+                    "params": {file: tuple(keys) for file, keys in stage["params"].items()},
+                    "outs": tuple(Out(**out) for out in stage["outs"]),
+                    "upstream": tuple(stage["upstream"]),
+                    "meta": Meta(**stage["meta"]),
+                }
+            )
+            for stage in data["stages"]
+        )
+        return cls(data["path"], stages, tuple(Artifact(**artifact) for artifact in data["artifacts"]))

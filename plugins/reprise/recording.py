@@ -1,0 +1,127 @@
+"""Record a finished run: one git commit at the origin that holds all it was made of, and its place in MLflow."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from reprise import git, inbox, manifest, params
+from reprise.messages import Done, Opened, Recorded
+from reprise.opening import Request, task_folder
+from reprise.pipeline import Pipeline
+from reprise.settings import Settings
+from reprise.tracking import Tracker
+from reprise.workspace import Workspace
+
+RUN_FILE = "run.json"
+
+
+def record(settings: Settings, request: Request, pipeline: Pipeline, opened: Opened, done: Mapping[str, Done]) -> Recorded:
+    """Join the stages' lock entries, params, listing, metrics and tracking ids into one commit and push it.
+
+    :param done: stage name → what its task returned.
+    """
+    folder = task_folder(settings, request.dag_id, request.run_id, "record")
+    try:
+        workspace = Workspace.create(settings, folder, request.pipeline, opened["revision"])
+        (workspace.folder / params.FILE).write_text(opened["params"])
+        if opened["listing"]:
+            workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
+        workspace.write_lock({stage.name: done[stage.name]["entry"] for stage in pipeline.stages})
+        shown = [a.path for a in pipeline.artifacts]
+        shown += [out.path for stage in pipeline.stages for out in stage.outs if out.kind != "out"]
+        workspace.pull(sorted(set(shown)))
+        metrics = read_metrics(workspace, pipeline)
+        models = _track(settings, workspace, pipeline, opened, done, metrics)
+        commit, ref = _commit(settings, workspace, request, pipeline, opened, metrics, models)
+        if opened["mlflow"]:
+            tracker = Tracker(settings.mlflow)
+            tracker.tags(opened["mlflow"], {"commit": commit, "ref": ref})
+            tracker.finish(opened["mlflow"], "FINISHED")
+        return Recorded(commit=commit, ref=ref, metrics=metrics, mlflow=opened["mlflow"], models=models)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_metrics(workspace: Workspace, pipeline: Pipeline) -> dict[str, float]:
+    """The numbers of all metric outputs, nested names joined by dots."""
+    found: dict[str, float] = {}
+    for stage in pipeline.stages:
+        for out in (o for o in stage.outs if o.kind == "metric"):
+            found |= _numbers(json.loads((workspace.folder / out.path).read_text()))
+    return dict(sorted(found.items()))
+
+
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float)):
+            found[f"{prefix}{name}"] = float(value)
+    return found
+
+
+def _track(
+    settings: Settings,
+    workspace: Workspace,
+    pipeline: Pipeline,
+    opened: Opened,
+    done: Mapping[str, Done],
+    metrics: Mapping[str, float],
+) -> dict[str, str]:
+    """Final metrics, data hashes, plots, report and model go to MLflow, for a cached run too. Returns model versions."""
+    run = opened["mlflow"]
+    if not run:
+        return {}
+    tracker = Tracker(settings.mlflow)
+    tracker.metrics(run, [(name, value, 0) for name, value in metrics.items()])
+    outs = {out["path"]: out["md5"] for stage in done.values() for out in stage["entry"]["outs"]}
+    tracker.datasets(run, outs)
+    for stage in pipeline.stages:
+        for out in (o for o in stage.outs if o.kind == "plot"):
+            tracker.artifact(run, workspace.folder / out.path, "plots")
+    models = {}
+    for artifact in pipeline.artifacts:
+        file = workspace.folder / artifact.path
+        if artifact.type == "model":
+            version = tracker.model(run, artifact.name, file, outs[artifact.path], artifact.desc)
+            if version:
+                models[artifact.name] = version
+        else:
+            tracker.artifact(run, file, artifact.type or None)
+    return models
+
+
+def _commit(
+    settings: Settings,
+    workspace: Workspace,
+    request: Request,
+    pipeline: Pipeline,
+    opened: Opened,
+    metrics: Mapping[str, float],
+    models: Mapping[str, str],
+) -> tuple[str, str]:
+    """The record's commit, pushed as a DVC experiment of its revision. Returns (commit, ref)."""
+    about = {
+        "dag": request.dag_id,
+        "run_id": request.run_id,
+        "revision": opened["revision"],
+        "as_of": opened["as_of"],
+        "inbox": opened["inbox"],
+        "images": opened["images"],
+        "image_id": opened["image_id"],
+        "mlflow_run": opened["mlflow"],
+        "models": dict(models),
+        "metrics": dict(metrics),
+    }
+    names = ["dvc.lock", params.FILE, *([manifest.LISTING] if opened["listing"] else [])]
+    files = {f"{pipeline.path}/{name}": (workspace.folder / name).read_bytes() for name in names}
+    files[f"{pipeline.path}/{RUN_FILE}"] = (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()
+    lines = [f"{name}: {value:.6g}" for name, value in metrics.items()]
+    message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {opened['mlflow']}"])
+    commit = git.commit_files(workspace.path, opened["revision"], files, message)
+    baseline = opened["revision"]
+    ref = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{request.slug}"
+    git.git(workspace.path, "push", "--quiet", "--force", settings.origin, f"{commit}:{ref}")
+    return commit, ref

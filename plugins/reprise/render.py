@@ -1,0 +1,170 @@
+"""Render a pipeline as an Airflow DAG: open → its stages, in its own graph → record. The only DAG builder."""
+
+import datetime as dt
+from typing import Any
+
+from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from reprise import manifest, params
+from reprise.errors import RepriseError
+from reprise.messages import Opened
+from reprise.opening import Request
+from reprise.pipeline import Pipeline
+from reprise.settings import ROOT
+from reprise.settings import load as load_settings
+from reprise.stage_operator import OPEN, StageOperator
+
+RECORD = "record"
+_RUN = "run"
+_RESERVED = ("revision", "inbox", "as_of", "ignore_cache")
+
+
+def pipeline_dag(path: str, **dag_options: Any) -> DAG:
+    """The DAG of the pipeline in folder ``path`` (relative to the repository).
+
+    :param dag_options: passed on to :class:`airflow.sdk.DAG`: ``schedule``, ``start_date``, ``max_active_runs``, …
+    """
+    settings = load_settings()
+    pipeline = manifest.load(ROOT, path, settings.var / "manifests")
+    schema = params.load_schema(ROOT / path) or {}
+    options = {"schedule": None, "start_date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "catchup": False, **dag_options}
+    with DAG(
+        pipeline.name,
+        description=f"{len(pipeline.stages)} stages of {path}/dvc.yaml",
+        doc_md=_doc(pipeline),
+        tags=["reprise", pipeline.name],
+        params=_form(schema, settings.inbox if pipeline.reads_inbox else None),
+        default_args={"retry_delay": dt.timedelta(seconds=5)},
+        **options,
+    ) as dag:
+        _add_tasks(pipeline)
+    return dag
+
+
+def _add_tasks(pipeline: Pipeline) -> None:
+    opened = _open_task(pipeline)
+    done = {}
+    for stage in pipeline.stages:
+        done[stage.name] = StageOperator(
+            pipeline=pipeline,
+            stage=stage,
+            task_id=stage.task_id,
+            queue=stage.meta.queue,
+            retries=stage.meta.retries,
+            execution_timeout=dt.timedelta(seconds=stage.meta.timeout) if stage.meta.timeout else None,
+            doc_md=f"{stage.desc}\n\n`{stage.cmd}`",
+        )
+        for upstream in stage.upstream:
+            done[upstream] >> done[stage.name]
+        if not stage.upstream:
+            opened >> done[stage.name]
+    needed = {name for stage in pipeline.stages for name in stage.upstream}
+    recorded = _record_task(pipeline)
+    for name in sorted(set(done) - needed):
+        done[name] >> recorded
+
+
+def _open_task(pipeline: Pipeline) -> Any:
+    @task(task_id=OPEN, retries=1, doc_md="Pins revision, params and inbox listing; checks them; plans the run.")
+    def open_() -> dict[str, Any]:
+        from reprise.opening import open_run
+
+        context = get_current_context()
+        run = context["dag_run"]
+        tags = {"run_type": str(run.run_type), "logical_date": str(run.logical_date or "")}
+        request = _as_users_error(_request, pipeline, context)
+        opened = _as_users_error(open_run, load_settings(), request, pipeline.shape(), tags)
+        say_plan(pipeline, opened)
+        return dict(opened)
+
+    return open_()
+
+
+def _record_task(pipeline: Pipeline) -> Any:
+    @task(task_id=RECORD, retries=2, doc_md="Joins everything the run is made of into one git commit.")
+    def record_() -> dict[str, Any]:
+        from reprise.recording import record
+
+        context = get_current_context()
+        ti = context["ti"]
+        done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
+        opened = ti.xcom_pull(task_ids=OPEN)
+        request = _request(pipeline, context)
+        recorded = _as_users_error(record, load_settings(), request, pipeline, opened, done)
+        print(f"recorded as {recorded['commit']} ({recorded['ref']})")
+        return dict(recorded)
+
+    return record_()
+
+
+def say_plan(pipeline: Pipeline, opened: Opened) -> None:
+    """The plan, in the task's log."""
+    print(f"revision {opened['revision']}, inbox {opened['inbox']}, as of {opened['as_of'] or 'now'}")
+    for stage in pipeline.stages:
+        print(f"  {stage.name}: {'cached' if stage.name in opened['known'] else 'to run, unless its inputs come out as before'}")
+
+
+def _as_users_error(call: Any, *args: Any) -> Any:
+    """Our errors end the task at once: a second try would meet the same."""
+    try:
+        return call(*args)
+    except RepriseError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def _request(pipeline: Pipeline, context: Any) -> Request:
+    """What the trigger asked for; keys that neither the form nor the schema knows are refused further on."""
+    run, given = context["dag_run"], {**context["params"]}
+    overrides = {k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None}
+    asked = given.get("as_of")
+    as_of = dt.datetime.fromisoformat(asked) if asked else run.data_interval_end if run.logical_date else None
+    if as_of is not None and as_of.tzinfo is None:
+        as_of = as_of.replace(tzinfo=dt.UTC)
+    return Request(
+        pipeline=pipeline.path,
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        revision=given.get("revision") or "HEAD",
+        overrides=overrides,
+        inbox=given.get("inbox") or None,
+        as_of=as_of,
+        ignore_cache=bool(given.get("ignore_cache")),
+    )
+
+
+def _form(schema: dict[str, Any], inbox: str | None) -> dict[str, Param]:
+    """The trigger form: what is left empty keeps the revision's own value."""
+    form = {
+        "revision": Param("HEAD", type="string", minLength=1, title="Revision", section=_RUN, description="Branch, tag or commit to run."),
+        "ignore_cache": Param(False, type="boolean", title="Ignore cache", section=_RUN, description="Run every stage again."),
+    }
+    if inbox:
+        about = f"Folder of photographs or other files, with or without date folders. Empty: {inbox}"
+        form["inbox"] = Param(None, type=["null", "string"], title="Inbox", section=_RUN, description=about)
+        about = "See only what had arrived before this moment. Empty: the run's data interval, or everything."
+        form["as_of"] = Param(None, type=["null", "string"], format="date-time", title="As of", section=_RUN, description=about)
+    for name, leaf in params.leaves(schema).items():
+        form[name] = _field(name, leaf)
+    return form
+
+
+def _field(name: str, leaf: dict[str, Any]) -> Param:
+    types = leaf.get("type", ["string", "number", "boolean"])
+    kept = {k: leaf[k] for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items") if k in leaf}
+    if "enum" in leaf:
+        kept["enum"] = [None, *leaf["enum"]]
+    return Param(
+        None,
+        type=["null", *([types] if isinstance(types, str) else types)],
+        title=name,
+        section=name.split(".")[0],
+        description=f"{leaf.get('description', '')} Empty: {leaf.get('default')!r}, or what the revision says.",
+        **kept,
+    )
+
+
+def _doc(pipeline: Pipeline) -> str:
+    """What the DAG's page says: its stages and what each does."""
+    rows = "\n".join(f"| `{s.name}` | {s.desc} |" for s in pipeline.stages)
+    return f"Rendered from `{pipeline.path}/dvc.yaml`. Add a stage there and it is here.\n\n| stage | |\n|---|---|\n{rows}\n"

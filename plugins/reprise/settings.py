@@ -1,0 +1,44 @@
+"""Where things are: paths and addresses, from the environment, with defaults for a laptop.
+
+DVC's cache and remote are not here: they stand in ``.dvc/config`` (or ``.dvc/config.local``), DVC's own place.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository this package lies in."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs between a laptop and a cluster. Each field can be set by ``REPRISE_<NAME>``."""
+
+    origin: str = str(ROOT)
+    """The git repository (path or URL) that runs are cloned from and recorded in."""
+    var: Path = ROOT / "var"
+    """This node's folder for everything that can be made again: workspaces, services' state, logs."""
+    inbox: str = str(ROOT / "var/inbox/synthetic")
+    """The inbox of a run that names none."""
+    mlflow: str = "http://127.0.0.1:5000"
+    """The MLflow tracking server."""
+    airflow: str = "http://127.0.0.1:8080"
+    """Airflow's API server."""
+
+    @property
+    def work(self) -> Path:
+        """Workspaces: one folder per running task. On the same filesystem as the cache, for hardlinks."""
+        return self.var / "work"
+
+    @property
+    def stack(self) -> str:
+        """Tells this installation's containers from those of another on the same Docker daemon."""
+        return str(self.var.resolve())
+
+
+def load() -> Settings:
+    """Read the settings from the environment."""
+    given = {name: os.environ.get(f"REPRISE_{name.upper()}") for name in Settings.__dataclass_fields__}
+    chosen = {name: Path(value) if name == "var" else value for name, value in given.items() if value}
+    return Settings(**chosen)  # type: ignore[arg-type]

@@ -1,0 +1,229 @@
+"""One stage of dvc.yaml as one Airflow task: pull, run in a sandboxed container, commit, push."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.docker.exceptions import DockerContainerFailedException
+from airflow.providers.docker.hooks.docker import DockerHook
+from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from docker.errors import APIError, DockerException
+from docker.types import DeviceRequest
+
+from reprise import containers, manifest, params
+from reprise.errors import RepriseError
+from reprise.messages import Done, Entry, Opened
+from reprise.opening import task_folder
+from reprise.pipeline import Pipeline, Stage
+from reprise.plan import find_again
+from reprise.sandbox import INBOX, LIVE, Sandbox
+from reprise.settings import load as load_settings
+from reprise.tracking import LiveForwarder, Tracker
+from reprise.workspace import Workspace, producers
+
+OPEN = "open"
+CHILD_KEY = "mlflow_run"
+"""The XCom key under which a task publishes its MLflow run before the container starts."""
+
+_CONFINED = {
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "init": True,
+    "pids_limit": 4096,
+    "tmpfs": {"/tmp": "rw,exec,size=2g"},
+}
+_LAST_LINES = 15
+
+
+class StageOperator(DockerOperator):
+    """Runs one stage, or says that its result is known.
+
+    :param pipeline: the pipeline, as rendered.
+    :param stage: the stage to run.
+    """
+
+    ui_color = "#e8f0ea"
+
+    def __init__(self, *, pipeline: Pipeline, stage: Stage, **kwargs: Any) -> None:
+        super().__init__(
+            image="set by open, from the run's revision",
+            command=["/bin/sh", "-c", stage.cmd],
+            mount_tmp_dir=False,
+            auto_remove="force",
+            network_mode=stage.meta.network or ("bridge" if stage.meta.source else "none"),
+            mem_limit=stage.meta.memory,
+            shm_size=1024**3,
+            **kwargs,
+        )
+        self.pipeline = pipeline
+        self.stage = stage
+        self.work: Path | None = None
+
+    @cached_property
+    def hook(self) -> DockerHook:
+        """The parent's, with a container that can write nowhere but where it should."""
+        hook = super().hook
+        client = hook.api_client
+        client.create_host_config = partial(client.create_host_config, **_CONFINED)  # type: ignore[method-assign]
+        return hook
+
+    def execute(self, context: Any) -> Done:  # type: ignore[override]
+        """Do the stage, unless the plan or the run-cache knows its result.
+
+        :raises AirflowFailException: where another try would end the same way.
+        :raises AirflowException: where the container was killed; Airflow tries again.
+        """
+        ti = context["ti"]
+        opened: Opened = ti.xcom_pull(task_ids=OPEN)
+        known = opened["known"].get(self.stage.name)
+        if known:
+            self.log.info("cached: nothing that stage %s depends on has changed; no container", self.stage.name)
+            return Done(verdict="cached", entry=known, seconds={}, device="")
+        settings = load_settings()
+        self.work = task_folder(settings, ti.dag_id, ti.run_id, ti.task_id)
+        self.labels = containers.labels(settings.stack, ti.dag_id, ti.run_id, ti.task_id, ti.try_number)
+        self._remove_earlier()
+        try:
+            return self._run_stage(ti, opened, self._upstream(ti))
+        except RepriseError as error:
+            raise AirflowFailException(str(error)) from error
+        finally:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def _upstream(self, ti: Any) -> dict[str, Entry]:
+        """Lock entries of every stage this one depends on."""
+        tasks = {stage.name: stage.task_id for stage in self.pipeline.stages}
+        return {name: ti.xcom_pull(task_ids=tasks[name])["entry"] for name in self.pipeline.ancestors(self.stage.name)}
+
+    def _run_stage(self, ti: Any, opened: Opened, upstream: dict[str, Entry]) -> Done:
+        assert self.work
+        settings, stage = load_settings(), self.stage
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "pull"):
+            workspace = Workspace.create(settings, self.work / "clone", self.pipeline.path, opened["revision"])
+            (workspace.folder / params.FILE).write_text(opened["params"])
+            if opened["listing"]:
+                workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
+            workspace.write_lock(upstream)
+            known = None if opened["ignore_cache"] else find_again(workspace, self.pipeline, stage, upstream)
+            if known:
+                self.log.info("cached: what stage %s reads came out as in an earlier run; no container", stage.name)
+                return Done(verdict="cached", entry=known, seconds={}, device="")
+            workspace.pull(producers(stage, self.pipeline.stages))
+        device = self._choose_device()
+        child = self._start_tracking(ti, opened)
+        tracker = Tracker(settings.mlflow)
+        with _timed(seconds, "run"):
+            sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live")
+            self._run_container(sandbox, opened, tracker, child)
+            sandbox.collect()
+        with _timed(seconds, "commit"):
+            entry = workspace.commit(stage.name)
+        with _timed(seconds, "push"):
+            workspace.push(stage.name)
+        if child:
+            tracker.datasets(child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])})
+            tracker.metrics(child, [(f"seconds/{step}", took, 0) for step, took in seconds.items()])
+            tracker.finish(child, "FINISHED")
+        self._say(entry, seconds)
+        return Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
+
+    def _run_container(self, sandbox: Sandbox, opened: Opened, tracker: Tracker, child: str | None) -> None:
+        """The parent's execute in our sandbox, with its live lines forwarded.
+
+        :raises AirflowException: where it was killed (exit code of 125 or more).
+        :raises AirflowFailException: where the stage itself failed.
+        """
+        self.image = opened["images"][self.stage.name]
+        self.user = f"{os.getuid()}:{os.getgid()}"
+        self.working_dir = os.path.normpath(f"{sandbox.working_dir}/{self.stage.wdir}")
+        self.mounts = sandbox.mounts(opened["inbox"])
+        self.environment = {"HOME": "/tmp", "LIVE": LIVE, **({"INBOX": INBOX} if self.stage.meta.source else {})}
+        runs = {child: "", opened["mlflow"]: f"{self.stage.name}/"} if child and opened["mlflow"] else {}
+        live = LiveForwarder(tracker, sandbox.live, runs) if runs else None
+        if live:
+            live.start()
+        ended = "FAILED"
+        try:
+            super().execute({})
+            ended = "FINISHED"
+        except DockerContainerFailedException as error:
+            raise self._explain(error) from None
+        finally:
+            if live:
+                live.stop()
+            if child and ended == "FAILED":
+                tracker.finish(child, "FAILED")
+
+    def _explain(self, error: DockerContainerFailedException) -> AirflowException:
+        """The exit code and the container's last lines; killed containers may be tried again."""
+        found = re.search(r"'StatusCode': (\d+)", str(error))
+        code = int(found[1]) if found else -1
+        last = "\n".join(str(line) for line in (error.logs or [])[-_LAST_LINES:])
+        if code > 128:
+            why = "out of memory or `docker kill`" if code == 137 else f"signal {code - 128}"
+            return AirflowException(f"stage {self.stage.name} was killed (exit code {code}: {why}); last lines:\n{last}")
+        return AirflowFailException(f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}")
+
+    def _choose_device(self) -> str:
+        """Ask Docker for the GPUs that the stage wants, where the host has any; say so where it has not."""
+        wanted = self.stage.meta.gpus
+        if not wanted:
+            return "cpu"
+        if "nvidia" in self.cli.info().get("Runtimes", {}):
+            self.device_requests = [DeviceRequest(count=wanted, capabilities=[["gpu"]])]
+            return f"{wanted} gpu"
+        self.log.info("stage %s asks for %d GPU(s); Docker offers none on this host: it runs on the CPU", self.stage.name, wanted)
+        return "cpu"
+
+    def _start_tracking(self, ti: Any, opened: Opened) -> str | None:
+        """The stage's MLflow run, its link published before the container starts."""
+        if not opened["mlflow"]:
+            return None
+        tags = {"stage": self.stage.name, "try": str(ti.try_number), "image": opened["images"][self.stage.name]}
+        child = Tracker(load_settings().mlflow).start_child(opened["mlflow"], self.stage.name, tags)
+        if child:
+            ti.xcom_push(key=CHILD_KEY, value=child)
+        return child
+
+    def _remove_earlier(self) -> None:
+        """Remove containers that an earlier try of this task left; a daemon that is away fails the try."""
+        try:
+            containers.remove(self.cli, {k: v for k, v in self.labels.items() if k != containers.TRY})
+        except DockerException as error:
+            raise AirflowException(f"Docker cannot be reached: {error}\n  next: docker info") from error
+
+    def on_kill(self) -> None:
+        """Kill at once: Airflow ends this process before Docker's ten seconds of grace are over."""
+        if self.labels:
+            try:
+                containers.remove(self.cli, self.labels)
+            except (DockerException, APIError) as error:
+                self.log.warning("the container could not be removed, the next try will: %s", error)
+        if self.work:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def _say(self, entry: Entry, seconds: dict[str, float]) -> None:
+        """What went in, what came out and how long each step took, at the end of the task's log."""
+        for kind in ("deps", "outs"):
+            for item in entry.get(kind, ()):
+                files = f", {item['nfiles']} files" if "nfiles" in item else ""
+                self.log.info("%s %s: %s (%s bytes%s)", kind[:-1], item["path"], item["md5"], item.get("size", "?"), files)
+        self.log.info("took %s", ", ".join(f"{step} {took:.1f} s" for step, took in seconds.items()))
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[step] = time.monotonic() - start

@@ -1,0 +1,263 @@
+"""The only door to DVC: a private clone in which one task of one run pulls, commits and pushes."""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reprise import git
+from reprise.errors import BadInput, RepriseError
+from reprise.messages import Entry
+from reprise.pipeline import Stage
+from reprise.settings import ROOT, Settings
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+LINKS = ["reflink", "hardlink", "copy"]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A clone of the repository at one revision, with DVC's cache and remote set up as on this node."""
+
+    path: Path
+    """The clone's root."""
+    pipeline: str
+    """The pipeline's folder, relative to the root."""
+
+    @classmethod
+    def create(cls, settings: Settings, path: Path, pipeline: str, revision: str) -> "Workspace":
+        """Clone ``settings.origin`` at ``revision`` into ``path``, anew: what an earlier try left there is removed."""
+        shutil.rmtree(path, ignore_errors=True)
+        git.clone(settings.origin, path, revision)
+        if not (path / ".dvc").is_dir():
+            raise BadInput(f"revision {revision} has no .dvc folder", "dvc init && git commit")
+        _configure(path)
+        return cls(path, pipeline)
+
+    @property
+    def folder(self) -> Path:
+        """The pipeline's folder in the clone."""
+        return self.path / self.pipeline
+
+    @cached_property
+    def repo(self) -> "Repo":
+        """DVC's view of the clone. Made on first use: importing DVC costs 1.6 s."""
+        from dvc.logger import setup
+        from dvc.repo import Repo
+
+        os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+        setup(logging.WARNING)
+        return Repo(str(self.path))
+
+    def stage(self, name: str) -> "PipelineStage":
+        """DVC's own stage, fresh from dvc.yaml and dvc.lock."""
+        return self.repo.stage.load_one(str(self.folder / "dvc.yaml"), name)
+
+    def write_lock(self, entries: Mapping[str, Entry]) -> None:
+        """Make dvc.lock hold exactly these entries (stage name → entry)."""
+        from dvc.utils.serialize import dump_yaml
+
+        lock = self.folder / "dvc.lock"
+        if entries:
+            dump_yaml(str(lock), {"schema": "2.0", "stages": dict(entries)})
+        else:
+            lock.unlink(missing_ok=True)
+        self.repo.reset()
+
+    def pull(self, paths: Iterable[str]) -> None:
+        """Bring outputs (paths relative to the pipeline's folder, known to dvc.lock) from cache or remote.
+
+        :raises RepriseError: where neither holds them.
+        """
+        targets = [str(self.folder / path) for path in paths]
+        if not targets:
+            return
+        with _as_ours("dvc pull", "dvc status --cloud"):
+            self.repo.pull(targets=targets, force=True)
+
+    def commit(self, name: str) -> Entry:
+        """Hash and cache what a stage read and wrote; returns its lock entry.
+
+        :raises RepriseError: where a declared output is missing.
+        """
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        with _as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"):
+            self.repo.commit(f"{self.folder / 'dvc.yaml'}:{name}", force=True)
+            return _plain(to_single_stage_lockfile(self.stage(name)))
+
+    def push(self, name: str) -> None:
+        """Copy a stage's outputs, then its one run-cache entry, to the remote: the entry's presence vouches for them.
+
+        :raises RepriseError: where the remote refuses.
+        """
+        from dvc.stage.cache import _get_cache_hash, _get_stage_hash
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        stage = self.stage(name)
+        with _as_ours(f"stage {name}: dvc push", "dvc push"):
+            for odb, objects in stage.get_used_objs().items():
+                failed = self.repo.cloud.push(objects, odb=odb).failed
+                if failed:
+                    raise RepriseError(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
+            self._put_entry(_get_stage_hash(stage), _get_cache_hash(to_single_stage_lockfile(stage)))
+
+    def _put_entry(self, key: str, value: str) -> None:
+        from dvc.fs import LocalFileSystem
+
+        remote = self._remote_runs
+        target = remote.fs.join(remote.path, "runs", key[:2], key, value)
+        if not remote.fs.exists(target):
+            remote.fs.makedirs(remote.fs.parent(target), exist_ok=True)
+            # Under another name first: a reader must never meet half an entry.
+            draft = f"{target}.{os.getpid()}.tmp" if isinstance(remote.fs, LocalFileSystem) else target
+            remote.fs.put_file(os.path.join(self.repo.stage_cache.cache_dir, key[:2], key, value), draft)
+            if draft != target:
+                remote.fs.move(draft, target)
+
+    @cached_property
+    def _remote_runs(self) -> Any:
+        return self.repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+
+    def find_entry(self, stage: "PipelineStage") -> Entry | None:
+        """What the run-cache, here or in the remote, knows of a stage whose dependencies' hashes are set."""
+        from dvc.stage.cache import _can_hash, _get_stage_hash
+        from dvc.utils.serialize import load_yaml
+
+        if not _can_hash(stage):
+            return None
+        key = _get_stage_hash(stage)
+        local = Path(self.repo.stage_cache.cache_dir, key[:2], key)
+        if not (local.is_dir() and any(local.iterdir())):
+            remote = self._remote_runs
+            folder = remote.fs.join(remote.path, "runs", key[:2], key)
+            found = sorted(remote.fs.find(folder)) if remote.fs.exists(folder) else []
+            for source in (f for f in found if not f.endswith(".tmp")):
+                local.mkdir(parents=True, exist_ok=True)
+                draft = local.parent / f"{key}.{os.getpid()}"
+                remote.fs.get_file(source, str(draft))
+                draft.replace(local / remote.fs.name(source))
+        entries = sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
+        return _plain(load_yaml(str(entries[-1]))) if entries else None
+
+    def missing(self, entries: Iterable[Entry]) -> set[str]:
+        """Hashes of outputs that neither this node's cache nor the remote holds; one question for all."""
+        wanted = {out["md5"] for entry in entries for out in entry["outs"] if "md5" in out}
+        wanted -= set(self.repo.cache.local.oids_exist(sorted(wanted)))
+        remote = self.repo.cloud.get_remote_odb(None, "status")
+        return wanted - set(remote.oids_exist(sorted(wanted))) if wanted else set()
+
+    def put(self, file: Path) -> str:
+        """Store one file in cache and remote by its content; returns its md5. How ``open`` hands data to nodes."""
+        from dvc_data.hashfile.hash import hash_file
+        from dvc_objects.fs import LocalFileSystem
+
+        _, info = hash_file(str(file), LocalFileSystem(), "md5")
+        assert info.value
+        with _as_ours("dvc push", "dvc push"):
+            self.repo.cache.local.add(str(file), LocalFileSystem(), info.value)
+            self.repo.cloud.push([info])
+        return info.value
+
+    def get(self, md5: str, file: Path) -> None:
+        """Write the content stored by :meth:`put` to ``file``."""
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        cached = Path(self.repo.cache.local.oid_to_path(md5))
+        if not cached.exists():
+            with _as_ours("dvc pull", "dvc status --cloud"):
+                self.repo.cloud.pull([HashInfo("md5", md5)])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(cached, file)
+
+    def probe_remote(self) -> None:
+        """Write and remove one small object.
+
+        :raises BadInput: where the remote cannot be written.
+        """
+        remote = self.repo.cloud.get_remote_odb(None, "push")
+        target = remote.fs.join(remote.path, f".probe-{os.getpid()}")
+        try:
+            remote.fs.makedirs(remote.path, exist_ok=True)
+            remote.fs.pipe_file(target, b"")
+            remote.fs.rm_file(target)
+        except OSError as error:
+            raise BadInput(f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list") from error
+
+    def remove(self) -> None:
+        """Delete the clone."""
+        if "repo" in self.__dict__:
+            self.repo.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: Mapping[str, str]) -> bool:
+    """Set the hashes of a stage's dependencies: its files' own, and ``known`` entries' for other stages' outputs.
+
+    :param producers: dependency path as written in dvc.yaml → the stage that writes it.
+    :returns: False where an output that it reads is not known yet.
+    """
+    from dvc.stage.loader import StageLoader
+
+    from_others = [dep.def_path for dep in stage.deps if dep.def_path in producers]
+    if any(producers[path] not in known for path in from_others):
+        return False
+    outs = {out["path"]: out for path in from_others for out in known[producers[path]]["outs"]}
+    for dep in stage.deps:
+        if dep.def_path not in producers:
+            dep.save()
+    own = [(dep, dep.hash_info, dep.meta) for dep in stage.deps if dep.def_path not in producers]
+    StageLoader.fill_from_lock(stage, {"deps": [outs[path] for path in from_others if path in outs]})
+    for dep, hash_info, meta in own:
+        dep.hash_info, dep.meta = hash_info, meta
+    return all(path in outs for path in from_others)
+
+
+def producers(stage: Stage, stages: Iterable[Stage]) -> dict[str, str]:
+    """Dependency path → the name of the stage that writes it, for those of ``stage``'s that a stage writes."""
+    written = {out.path: other.name for other in stages for out in other.outs}
+    return {dep: written[dep] for dep in stage.deps if dep in written}
+
+
+def _configure(clone: Path) -> None:
+    """Point the clone's DVC at this node's cache and the team's remote, as ROOT's own configuration names them."""
+    from dvc.config import Config
+
+    ours = Config(str(ROOT / ".dvc"))
+    name = ours["core"].get("remote")
+    if not name or name not in ours["remote"]:
+        raise BadInput("no DVC remote is set", "dvc remote add --default storage URL")
+    cache = ours["cache"].get("dir") or str(ROOT / ".dvc/cache")
+    local = Config(str(clone / ".dvc"))
+    with local.edit("local") as conf:
+        conf["core"] = {"remote": name, "autostage": False, "analytics": False, "check_update": False}
+        conf["cache"] = {"dir": os.path.join(ROOT, ".dvc", cache), "type": LINKS}
+        conf["remote"] = {name: {**ours["remote"][name]}}
+
+
+def _plain(entry: Any) -> Entry:
+    """Without DVC's ordered and commented containers: JSON values only."""
+    if isinstance(entry, Mapping):
+        return {str(key): _plain(value) for key, value in entry.items()}
+    if isinstance(entry, (list, tuple)):
+        return [_plain(value) for value in entry]  # type: ignore[return-value]
+    return entry
+
+
+@contextmanager
+def _as_ours(what: str, fix: str) -> Iterator[None]:
+    """Turn DVC's errors into ours."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise RepriseError(f"{what}: {error}", fix) from error
