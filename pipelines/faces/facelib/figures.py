@@ -1,0 +1,82 @@
+"""Curves for a page: SVG as data URIs, equal bytes for equal numbers."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from facelib import verification
+
+INK, TRAINED, PIXELS, UNTRAINED = "#333c45", "#1a7f5a", "#c77d0a", "#8a949e"
+STYLE = {
+    "svg.hashsalt": "reprise",  # otherwise the ids of an SVG's parts are random
+    "font.size": 9,
+    "axes.edgecolor": "#b8c0c8",
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def _uri(figure: Figure) -> str:
+    data = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(data, format="svg", metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+        axes = figure.subplots()
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    return figure, axes
+
+
+def curve(rows: Sequence[Mapping[str, float]], lines: Mapping[str, str], ylabel: str) -> str:
+    """Columns over `epoch`; `lines` maps column to its name in the legend."""
+    figure, axes = _axes("epoch", ylabel)
+    for (column, name), colour in zip(lines.items(), (TRAINED, PIXELS, UNTRAINED), strict=False):
+        axes.plot([row["epoch"] for row in rows], [row[column] for row in rows], color=colour, label=name)
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+    return _uri(figure)
+
+
+def roc(scores: Mapping[str, NDArray[np.floating]], same: NDArray[np.bool_]) -> str:
+    """ROC of each score, FAR on a logarithmic axis from one false accept on."""
+    figure, axes = _axes("false accept rate", "true accept rate")
+    lowest = 1 / max(1, int((~same).sum()))
+    for (name, values), colour in zip(scores.items(), (TRAINED, PIXELS, UNTRAINED), strict=False):
+        far, tar, _ = verification.roc(values, same)
+        grid = np.geomspace(lowest, 1, 200)
+        axes.step(
+            grid,
+            tar[np.searchsorted(far, grid * (1 + 1e-9), side="right") - 1],
+            color=colour,
+            label=name,
+            where="post",
+        )
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.02)
+    axes.legend(loc="upper left", frameon=False)
+    return _uri(figure)
+
+
+def histogram(scores: NDArray[np.floating], same: NDArray[np.bool_], threshold: float) -> str:
+    """Scores of same and different pairs, and the threshold that divides them best."""
+    figure, axes = _axes("cosine of a pair", "pairs")
+    bins = np.linspace(min(scores.min(), threshold), max(scores.max(), threshold) + 1e-6, 50)
+    axes.hist(scores[~same], bins, color=PIXELS, alpha=0.65, label="different people")
+    axes.hist(scores[same], bins, color=TRAINED, alpha=0.65, label="same person")
+    axes.axvline(threshold, color=INK, linewidth=1, linestyle=":", label=f"threshold {threshold:.3f}")
+    axes.legend(frameon=False)
+    return _uri(figure)
