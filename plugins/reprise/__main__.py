@@ -1,0 +1,163 @@
+"""The commands behind the Makefile: ``python -m reprise COMMAND --help``."""
+
+import argparse
+import datetime as dt
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from reprise import git, manifest, params, services
+from reprise.errors import BadInput, RepriseError
+from reprise.settings import ROOT, Settings
+from reprise.settings import load as load_settings
+
+console = Console(soft_wrap=True)
+
+
+def main() -> int:
+    """Run one command; an error a user can act on is printed without a trace and exits with 1."""
+    args = _parser().parse_args()
+    try:
+        args.call(load_settings(), args)
+    except RepriseError as error:
+        console.print(f"[red]error:[/] {error}", highlight=False, markup=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nno longer following; the run goes on: make status")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reprise", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, call: Any, about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about)
+        command.set_defaults(call=call)
+        return command
+
+    add("up", lambda settings, _: services.up(settings), "start Airflow and MLflow")
+    add("down", lambda settings, _: services.down(settings), "stop Airflow and MLflow")
+    add("status", _status, "services, and the latest runs")
+    logs = add("logs", _logs, "the end of a service's log, or of a failed task's")
+    logs.add_argument("service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all")
+    run = add("run", _run, "trigger a run and follow it")
+    run.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+    run.add_argument("--params", default="", help='overrides, such as "train.epochs=5 detect.device=cpu"')
+    run.add_argument("--inbox", help="folder of photographs, with or without date folders")
+    run.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)")
+    run.add_argument("--as-of", help="see only what had arrived before this date")
+    run.add_argument("--ignore-cache", action="store_true", help="run every stage, known or not")
+    return parser
+
+
+def _status(settings: Settings, _: argparse.Namespace) -> None:
+    from reprise.airflow_api import Airflow
+
+    if not services.running(settings):
+        console.print("services: none is running; start them: make up")
+        return
+    console.print(services.status(settings).rstrip(), highlight=False)
+    runs = Airflow(settings.airflow).call("GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"})
+    for run in runs["dag_runs"]:
+        console.print(f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s", highlight=False)
+
+
+def _logs(settings: Settings, args: argparse.Namespace) -> None:
+    found = sorted((settings.var / "logs").glob(f"{args.service or '*'}.log"))
+    if not found:
+        raise BadInput(f"no log of {args.service or 'any service'} below {settings.var / 'logs'}", "make up")
+    subprocess.run(["tail", "-n", "40", *map(str, found)], check=False)
+
+
+def _run(settings: Settings, args: argparse.Namespace) -> None:
+    from reprise.airflow_api import Airflow
+    from reprise.follow import follow, stage_table, why_failed
+
+    request = _request(settings, args)
+    pipeline = _preflight(settings, request)
+    services.up(settings)
+    airflow = Airflow(settings.airflow)
+    _wait_for_dag(airflow, request.dag_id)
+    conf = {
+        **request.overrides,
+        "revision": request.revision,
+        **({"inbox": request.inbox} if request.inbox else {}),
+        **({"as_of": args.as_of} if args.as_of else {}),
+        **({"ignore_cache": True} if request.ignore_cache else {}),
+    }
+    start = time.monotonic()
+    airflow.trigger(request.dag_id, request.run_id, conf)
+    console.print(f"run {request.run_id}: {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False)
+    if follow(airflow, pipeline, request.run_id, console) != "success":
+        raise why_failed(airflow, request.dag_id, request.run_id)
+    recorded = airflow.xcom(request.dag_id, request.run_id, "record")
+    console.print(stage_table(airflow, pipeline, request.run_id))
+    _say_result(settings, request, pipeline, recorded, time.monotonic() - start)
+
+
+def _request(settings: Settings, args: argparse.Namespace) -> Any:
+    """The command line as a request; its revision is pinned now, so that a commit made meanwhile changes nothing."""
+    from reprise.opening import Request
+
+    changed = git.uncommitted(ROOT)
+    if args.revision == "HEAD" and changed:
+        shown = ", ".join(changed[:8]) + (f" and {len(changed) - 8} more" if len(changed) > 8 else "")
+        raise BadInput(f"uncommitted changes would not be in the run: {shown}", "git commit, or `make run REVISION=HEAD~0` without them")
+    as_of = dt.datetime.fromisoformat(args.as_of) if args.as_of else None
+    name = args.pipeline.rstrip("/").rsplit("/", 1)[-1]
+    return Request(
+        pipeline=args.pipeline.rstrip("/"),
+        dag_id=name,
+        run_id=f"{name}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}",
+        revision=git.resolve(ROOT, args.revision),
+        overrides=params.parse_overrides(args.params),
+        inbox=str(Path(args.inbox).resolve()) if args.inbox else None,
+        as_of=as_of.replace(tzinfo=dt.UTC) if as_of and as_of.tzinfo is None else as_of,
+        ignore_cache=args.ignore_cache,
+    )
+
+
+def _preflight(settings: Settings, request: Any) -> Any:
+    """What `open` will check, before anything is started: the answer comes in a second."""
+    from reprise.opening import check, task_folder
+
+    folder = task_folder(settings, request.dag_id, request.run_id, "preflight")
+    try:
+        return check(settings, request, folder, None).pipeline
+    finally:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _wait_for_dag(airflow: Any, dag_id: str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not airflow.dag_ready(dag_id):
+        if time.monotonic() > deadline:
+            raise RepriseError(f"Airflow shows no DAG {dag_id} after {seconds:.0f} s", f"ls dags/; make logs SERVICE=dag-processor")
+        time.sleep(1)
+
+
+def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, took: float) -> None:
+    """Metrics, the record's commit, and where to look."""
+    from reprise.results import fetch
+
+    for name, value in recorded["metrics"].items():
+        console.print(f"  {name:<28} {value:.6g}", highlight=False)
+    files = fetch(settings, request, pipeline, recorded["commit"])
+    console.print(f"\nfinished in {took:.0f} s; recorded as commit {recorded['commit'][:12]} ({recorded['ref'].rsplit('/', 1)[-1]})", highlight=False)
+    console.print(f"  Airflow   {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False)
+    if recorded["mlflow"]:
+        console.print(f"  MLflow    {settings.mlflow}/#/experiments/runs/{recorded['mlflow']}", highlight=False)
+    for name, file in files.items():
+        console.print(f"  {name:<9} {file}", highlight=False)
+    console.print("  again     git show", recorded["commit"][:12], " ·  dvc exp show", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
