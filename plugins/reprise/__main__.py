@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from reprise import git, manifest, params, services
+from reprise import git, params, services
 from reprise.errors import BadInput, RepriseError
 from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
@@ -46,12 +46,18 @@ def _parser() -> argparse.ArgumentParser:
     add("down", lambda settings, _: services.down(settings), "stop Airflow and MLflow")
     add("status", _status, "services, and the latest runs")
     logs = add("logs", _logs, "the end of a service's log, or of a failed task's")
-    logs.add_argument("service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all")
+    logs.add_argument(
+        "service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all"
+    )
     run = add("run", _run, "trigger a run and follow it")
-    run.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+    run.add_argument(
+        "--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)"
+    )
     run.add_argument("--params", default="", help='overrides, such as "train.epochs=5 detect.device=cpu"')
     run.add_argument("--inbox", help="folder of photographs, with or without date folders")
-    run.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)")
+    run.add_argument(
+        "--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)"
+    )
     run.add_argument("--as-of", help="see only what had arrived before this date")
     run.add_argument("--ignore-cache", action="store_true", help="run every stage, known or not")
     return parser
@@ -64,9 +70,14 @@ def _status(settings: Settings, _: argparse.Namespace) -> None:
         console.print("services: none is running; start them: make up")
         return
     console.print(services.status(settings).rstrip(), highlight=False)
-    runs = Airflow(settings.airflow).call("GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"})
+    runs = Airflow(settings.airflow).call(
+        "GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"}
+    )
     for run in runs["dag_runs"]:
-        console.print(f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s", highlight=False)
+        console.print(
+            f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s",
+            highlight=False,
+        )
 
 
 def _logs(settings: Settings, args: argparse.Namespace) -> None:
@@ -94,7 +105,10 @@ def _run(settings: Settings, args: argparse.Namespace) -> None:
     }
     start = time.monotonic()
     airflow.trigger(request.dag_id, request.run_id, conf)
-    console.print(f"run {request.run_id}: {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False)
+    console.print(
+        f"run {request.run_id}: {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}",
+        highlight=False,
+    )
     if follow(airflow, pipeline, request.run_id, console) != "success":
         raise why_failed(airflow, request.dag_id, request.run_id)
     recorded = airflow.xcom(request.dag_id, request.run_id, "record")
@@ -109,7 +123,10 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
     changed = git.uncommitted(ROOT)
     if args.revision == "HEAD" and changed:
         shown = ", ".join(changed[:8]) + (f" and {len(changed) - 8} more" if len(changed) > 8 else "")
-        raise BadInput(f"uncommitted changes would not be in the run: {shown}", "git commit, or `make run REVISION=HEAD~0` without them")
+        raise BadInput(
+            f"uncommitted changes would not be in the run: {shown}",
+            "git commit, or `make run REVISION=HEAD~0` without them",
+        )
     as_of = dt.datetime.fromisoformat(args.as_of) if args.as_of else None
     name = args.pipeline.rstrip("/").rsplit("/", 1)[-1]
     return Request(
@@ -139,7 +156,10 @@ def _wait_for_dag(airflow: Any, dag_id: str, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not airflow.dag_ready(dag_id):
         if time.monotonic() > deadline:
-            raise RepriseError(f"Airflow shows no DAG {dag_id} after {seconds:.0f} s", f"ls dags/; make logs SERVICE=dag-processor")
+            raise RepriseError(
+                f"Airflow shows no DAG {dag_id} after {seconds:.0f} s",
+                "ls dags/; make logs SERVICE=dag-processor",
+            )
         time.sleep(1)
 
 
@@ -150,10 +170,17 @@ def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, 
     for name, value in recorded["metrics"].items():
         console.print(f"  {name:<28} {value:.6g}", highlight=False)
     files = fetch(settings, request, pipeline, recorded["commit"])
-    console.print(f"\nfinished in {took:.0f} s; recorded as commit {recorded['commit'][:12]} ({recorded['ref'].rsplit('/', 1)[-1]})", highlight=False)
-    console.print(f"  Airflow   {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False)
+    console.print(
+        f"\nfinished in {took:.0f} s; recorded as commit {recorded['commit'][:12]} ({recorded['ref'].rsplit('/', 1)[-1]})",
+        highlight=False,
+    )
+    console.print(
+        f"  Airflow   {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False
+    )
     if recorded["mlflow"]:
-        console.print(f"  MLflow    {settings.mlflow}/#/experiments/runs/{recorded['mlflow']}", highlight=False)
+        console.print(
+            f"  MLflow    {settings.mlflow}/#/experiments/runs/{recorded['mlflow']}", highlight=False
+        )
     for name, file in files.items():
         console.print(f"  {name:<9} {file}", highlight=False)
     console.print("  again     git show", recorded["commit"][:12], " ·  dvc exp show", highlight=False)

@@ -33,7 +33,9 @@ class Airflow:
         except requests.RequestException as error:
             raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
         if not answer.ok:
-            raise RepriseError(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
+            raise RepriseError(
+                f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server"
+            )
         return answer.json() if answer.content else None
 
     def dag_ready(self, dag_id: str) -> bool:
@@ -44,7 +46,10 @@ class Airflow:
         errors = self.call("GET", "importErrors")["import_errors"]
         mine = [e for e in errors if e["filename"].rsplit("/", 1)[-1] == f"{dag_id}.py"]
         if mine:
-            raise RepriseError(f"dags/{dag_id}.py cannot be imported: {mine[0]['stack_trace']}", "correct it; Airflow reads it again")
+            raise RepriseError(
+                f"dags/{dag_id}.py cannot be imported: {mine[0]['stack_trace']}",
+                "correct it; Airflow reads it again",
+            )
         found = self.call("GET", "dags", params={"dag_id_pattern": dag_id})["dags"]
         return any(dag["dag_id"] == dag_id for dag in found)
 
@@ -59,7 +64,11 @@ class Airflow:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The run's task instances."""
-        return list(self.call("GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": 1000})["task_instances"])
+        return list(
+            self.call("GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": 1000})[
+                "task_instances"
+            ]
+        )
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """What a task handed on; None where it has not yet."""

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from reprise.airflow_api import Airflow
 from reprise.errors import RepriseError
+from reprise.messages import OPEN, RECORD
 from reprise.pipeline import Pipeline
-from reprise.render import OPEN, RECORD
 
 _POLL_SECONDS = 1.0
 _PROGRESS_SECONDS = 10.0
@@ -43,7 +43,9 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
         time.sleep(_POLL_SECONDS)
 
 
-def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, Any], console: Console) -> None:
+def _say(
+    airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, Any], console: Console
+) -> None:
     name, state = task["task_id"], task["state"]
     if state == "running":
         again = f" (try {task['try_number']})" if task["try_number"] > 1 else ""
@@ -56,7 +58,9 @@ def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, A
         console.print(f"  {name:<12} [red]{state.replace('_', ' ')}[/]", highlight=False)
 
 
-def _say_progress(airflow: Airflow, dag_id: str, run_id: str, task: Mapping[str, Any], console: Console) -> None:
+def _say_progress(
+    airflow: Airflow, dag_id: str, run_id: str, task: Mapping[str, Any], console: Console
+) -> None:
     lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     console.print(f"  {task['task_id']:<12} [dim]{last[:160]}[/]", highlight=False)
@@ -70,14 +74,26 @@ def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
             reason = next((line for line in reversed(lines) if "\nAirflow" in line), "\n".join(lines[-15:]))
             said = reason.split("Exception: ", 1)[-1]
             problem, _, fix = said.partition("\n  next: ")
-            return RepriseError(f"{dag_id}: {task['task_id']} failed: {problem}", fix or "correct it, commit, and `make run` again")
-    return RepriseError(f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status")
+            return RepriseError(
+                f"{dag_id}: {task['task_id']} failed: {problem}",
+                fix or "correct it, commit, and `make run` again",
+            )
+    return RepriseError(
+        f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status"
+    )
 
 
 def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:
     """What each stage did: took, cached or ran, outputs, bytes."""
     table = Table(title=f"{pipeline.name}: run {run_id}", title_justify="left")
-    for column, justify in (("stage", "left"), ("", "left"), ("took", "right"), ("outputs", "left"), ("files", "right"), ("bytes", "right")):
+    for column, justify in (
+        ("stage", "left"),
+        ("", "left"),
+        ("took", "right"),
+        ("outputs", "left"),
+        ("files", "right"),
+        ("bytes", "right"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     tasks = {t["task_id"]: t for t in airflow.tasks(pipeline.name, run_id)}
     for stage in pipeline.stages:

@@ -35,7 +35,9 @@ def git(repo: Path | str, *args: str, stdin: str | None = None, env: Mapping[str
     )
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
-        raise CommandFailed(f"git {' '.join(args)} (in {repo}) exited {done.returncode}: {said}", f"git -C {repo} status")
+        raise CommandFailed(
+            f"git {' '.join(args)} (in {repo}) exited {done.returncode}: {said}", f"git -C {repo} status"
+        )
     return done.stdout.strip()
 
 
@@ -47,7 +49,9 @@ def resolve(repo: Path | str, revision: str) -> str:
     try:
         return git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     except CommandFailed as error:
-        raise BadInput(f"revision {revision!r} does not exist in {repo}", f"git -C {repo} log --oneline --all") from error
+        raise BadInput(
+            f"revision {revision!r} does not exist in {repo}", f"git -C {repo} log --oneline --all"
+        ) from error
 
 
 def uncommitted(repo: Path | str) -> list[str]:
@@ -73,12 +77,21 @@ def commit_files(repo: Path, parent: str, files: Mapping[str, bytes], message: s
     index = {"GIT_INDEX_FILE": str(repo / ".git" / "reprise-record-index")}
     git(repo, "read-tree", parent, env=index)
     for path, content in sorted(files.items()):
-        blob = subprocess.run(
-            ["git", "-C", str(repo), "hash-object", "-w", "--stdin"], input=content, capture_output=True, check=True
-        ).stdout.decode().strip()
+        blob = (
+            subprocess.run(
+                ["git", "-C", str(repo), "hash-object", "-w", "--stdin"],
+                input=content,
+                capture_output=True,
+                check=True,
+            )
+            .stdout.decode()
+            .strip()
+        )
         git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
     tree = git(repo, "write-tree", env=index)
-    return git(repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env={**index, **_identity(repo)})
+    return git(
+        repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env={**index, **_identity(repo)}
+    )
 
 
 def _identity(repo: Path) -> dict[str, str]:

@@ -5,6 +5,33 @@ from typing import Any, TypedDict
 Entry = dict[str, Any]
 """A stage's entry in dvc.lock: cmd, deps, params and outs with their hashes."""
 
+OPEN = "open"
+RECORD = "record"
+"""The tasks before and after the stages."""
+
+CHILD_RUN = "mlflow_run"
+"""The XCom key under which a stage's task publishes its MLflow run before the container starts."""
+
+
+class Opened(TypedDict):
+    """What ``open`` hands to the tasks of a run, by XCom: JSON values only."""
+
+    revision: str
+    params: str
+    """The text of the run's params.yaml."""
+    listing: str | None
+    """The md5 under which source.json lies in cache and remote; None where no stage reads an inbox."""
+    inbox: str | None
+    as_of: str | None
+    images: dict[str, str]
+    """Stage → image name."""
+    image_id: str
+    known: dict[str, Entry]
+    """Stages that need not run → their lock entry."""
+    ignore_cache: bool
+    mlflow: str | None
+    """The MLflow run's id; None where the server did not answer."""
+
 
 class Done(TypedDict):
     """What a finished stage tells the run, by XCom."""

@@ -42,31 +42,6 @@ class Request:
         return slug(self.run_id)
 
 
-def slug(self) -> str:
-        """The run's id as a file, container and git ref name."""
-        return slug(self.run_id)
-
-
-class Opened(TypedDict):
-    """What ``open`` hands to the tasks of a run, by XCom: JSON values only."""
-
-    revision: str
-    params: str
-    """The text of the run's params.yaml."""
-    listing: str | None
-    """The md5 under which source.json lies in cache and remote; None where no stage reads an inbox."""
-    inbox: str | None
-    as_of: str | None
-    images: dict[str, str]
-    """Stage → image name."""
-    image_id: str
-    known: dict[str, Entry]
-    """Stages that need not run → their lock entry."""
-    ignore_cache: bool
-    mlflow: str | None
-    """The MLflow run's id; None where the server did not answer."""
-
-
 def slug(text: str) -> str:
     """``text`` with everything but letters, digits, dot, dash and underscore replaced."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
@@ -77,7 +52,9 @@ def task_folder(settings: Settings, dag_id: str, run_id: str, task_id: str) -> P
     return settings.work / slug(dag_id) / slug(run_id) / slug(task_id)
 
 
-def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]] | None) -> "Checked":
+def check(
+    settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]] | None
+) -> "Checked":
     """Everything that can be known to be wrong before a run exists: revision, graph, parameters, inbox, host.
 
     :param folder: where the clone is made; the caller removes it.
@@ -105,7 +82,10 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
             raise BadInput(f"the image {name} of revision {revision[:10]} is not built", "make image")
     free = shutil.disk_usage(settings.var).free
     if free < _LEAST_FREE_BYTES:
-        raise RepriseError(f"only {free / 1e9:.1f} GB are free below {settings.var}, a run needs 2.1", "dvc gc -w, or free disk")
+        raise RepriseError(
+            f"only {free / 1e9:.1f} GB are free below {settings.var}, a run needs 2.1",
+            "dvc gc -w, or free disk",
+        )
     workspace.probe_remote()
     return Checked(revision, workspace, pipeline, text, images)
 
@@ -121,7 +101,9 @@ class Checked:
     images: dict[str, str]
 
 
-def open_run(settings: Settings, request: Request, rendered: Mapping[str, list[str]], tags: Mapping[str, str]) -> Opened:
+def open_run(
+    settings: Settings, request: Request, rendered: Mapping[str, list[str]], tags: Mapping[str, str]
+) -> Opened:
     """Check a request, open its MLflow run and plan it.
 
     :param tags: further tags of the MLflow run.
@@ -150,7 +132,9 @@ def open_run(settings: Settings, request: Request, rendered: Mapping[str, list[s
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_tracking(settings: Settings, request: Request, checked: Checked, tags: Mapping[str, str]) -> str | None:
+def _start_tracking(
+    settings: Settings, request: Request, checked: Checked, tags: Mapping[str, str]
+) -> str | None:
     return Tracker(settings.mlflow).start(
         checked.pipeline.name,
         request.slug,

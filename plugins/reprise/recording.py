@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from reprise import git, inbox, manifest, params
+from reprise import git, manifest, params
 from reprise.messages import Done, Opened, Recorded
 from reprise.opening import Request, task_folder
 from reprise.pipeline import Pipeline
@@ -16,7 +16,9 @@ from reprise.workspace import Workspace
 RUN_FILE = "run.json"
 
 
-def record(settings: Settings, request: Request, pipeline: Pipeline, opened: Opened, done: Mapping[str, Done]) -> Recorded:
+def record(
+    settings: Settings, request: Request, pipeline: Pipeline, opened: Opened, done: Mapping[str, Done]
+) -> Recorded:
     """Join the stages' lock entries, params, listing, metrics and tracking ids into one commit and push it.
 
     :param done: stage name → what its task returned.
@@ -119,7 +121,9 @@ def _commit(
     files = {f"{pipeline.path}/{name}": (workspace.folder / name).read_bytes() for name in names}
     files[f"{pipeline.path}/{RUN_FILE}"] = (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()
     lines = [f"{name}: {value:.6g}" for name, value in metrics.items()]
-    message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {opened['mlflow']}"])
+    message = "\n".join(
+        [f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {opened['mlflow']}"]
+    )
     commit = git.commit_files(workspace.path, opened["revision"], files, message)
     baseline = opened["revision"]
     ref = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{request.slug}"

@@ -8,14 +8,13 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from reprise import manifest, params
 from reprise.errors import RepriseError
-from reprise.messages import Opened
+from reprise.messages import OPEN, RECORD, Opened
 from reprise.opening import Request
 from reprise.pipeline import Pipeline
 from reprise.settings import ROOT
 from reprise.settings import load as load_settings
-from reprise.stage_operator import OPEN, StageOperator
+from reprise.stage_operator import StageOperator
 
-RECORD = "record"
 _RUN = "run"
 _RESERVED = ("revision", "inbox", "as_of", "ignore_cache")
 
@@ -28,7 +27,12 @@ def pipeline_dag(path: str, **dag_options: Any) -> DAG:
     settings = load_settings()
     pipeline = manifest.load(ROOT, path, settings.var / "manifests")
     schema = params.load_schema(ROOT / path) or {}
-    options = {"schedule": None, "start_date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "catchup": False, **dag_options}
+    options = {
+        "schedule": None,
+        "start_date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        "catchup": False,
+        **dag_options,
+    }
     with DAG(
         pipeline.name,
         description=f"{len(pipeline.stages)} stages of {path}/dvc.yaml",
@@ -66,7 +70,9 @@ def _add_tasks(pipeline: Pipeline) -> None:
 
 
 def _open_task(pipeline: Pipeline) -> Any:
-    @task(task_id=OPEN, retries=1, doc_md="Pins revision, params and inbox listing; checks them; plans the run.")
+    @task(
+        task_id=OPEN, retries=1, doc_md="Pins revision, params and inbox listing; checks them; plans the run."
+    )
     def open_() -> dict[str, Any]:
         from reprise.opening import open_run
 
@@ -102,7 +108,9 @@ def say_plan(pipeline: Pipeline, opened: Opened) -> None:
     """The plan, in the task's log."""
     print(f"revision {opened['revision']}, inbox {opened['inbox']}, as of {opened['as_of'] or 'now'}")
     for stage in pipeline.stages:
-        print(f"  {stage.name}: {'cached' if stage.name in opened['known'] else 'to run, unless its inputs come out as before'}")
+        print(
+            f"  {stage.name}: {'cached' if stage.name in opened['known'] else 'to run, unless its inputs come out as before'}"
+        )
 
 
 def _as_users_error(call: Any, *args: Any) -> Any:
@@ -116,7 +124,9 @@ def _as_users_error(call: Any, *args: Any) -> Any:
 def _request(pipeline: Pipeline, context: Any) -> Request:
     """What the trigger asked for; keys that neither the form nor the schema knows are refused further on."""
     run, given = context["dag_run"], {**context["params"]}
-    overrides = {k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None}
+    overrides = {
+        k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None
+    }
     asked = given.get("as_of")
     as_of = dt.datetime.fromisoformat(asked) if asked else run.data_interval_end if run.logical_date else None
     if as_of is not None and as_of.tzinfo is None:
@@ -136,14 +146,25 @@ def _request(pipeline: Pipeline, context: Any) -> Request:
 def _form(schema: dict[str, Any], inbox: str | None) -> dict[str, Param]:
     """The trigger form: what is left empty keeps the revision's own value."""
     form = {
-        "revision": Param("HEAD", type="string", minLength=1, title="Revision", section=_RUN, description="Branch, tag or commit to run."),
-        "ignore_cache": Param(False, type="boolean", title="Ignore cache", section=_RUN, description="Run every stage again."),
+        "revision": Param(
+            "HEAD",
+            type="string",
+            minLength=1,
+            title="Revision",
+            section=_RUN,
+            description="Branch, tag or commit to run.",
+        ),
+        "ignore_cache": Param(
+            False, type="boolean", title="Ignore cache", section=_RUN, description="Run every stage again."
+        ),
     }
     if inbox:
         about = f"Folder of photographs or other files, with or without date folders. Empty: {inbox}"
         form["inbox"] = Param(None, type=["null", "string"], title="Inbox", section=_RUN, description=about)
         about = "See only what had arrived before this moment. Empty: the run's data interval, or everything."
-        form["as_of"] = Param(None, type=["null", "string"], format="date-time", title="As of", section=_RUN, description=about)
+        form["as_of"] = Param(
+            None, type=["null", "string"], format="date-time", title="As of", section=_RUN, description=about
+        )
     for name, leaf in params.leaves(schema).items():
         form[name] = _field(name, leaf)
     return form
@@ -151,7 +172,11 @@ def _form(schema: dict[str, Any], inbox: str | None) -> dict[str, Param]:
 
 def _field(name: str, leaf: dict[str, Any]) -> Param:
     types = leaf.get("type", ["string", "number", "boolean"])
-    kept = {k: leaf[k] for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items") if k in leaf}
+    kept = {
+        k: leaf[k]
+        for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items")
+        if k in leaf
+    }
     if "enum" in leaf:
         kept["enum"] = [None, *leaf["enum"]]
     return Param(

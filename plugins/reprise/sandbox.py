@@ -40,7 +40,9 @@ class Sandbox:
         for dep in stage.deps:
             source, point = workspace.folder / dep, folder / dep
             if not source.exists():
-                raise RepriseError(f"stage {stage.name}: its dependency {dep} does not exist", "correct deps in dvc.yaml")
+                raise RepriseError(
+                    f"stage {stage.name}: its dependency {dep} does not exist", "correct deps in dvc.yaml"
+                )
             if source.is_dir():
                 point.mkdir(parents=True, exist_ok=True)
             else:

@@ -93,7 +93,10 @@ def _socket(settings: Settings) -> Path:
 
 def _control(settings: Settings, *args: str) -> str:
     done = subprocess.run(
-        [_BIN / "supervisorctl", "-s", f"unix://{_socket(settings)}", *args], capture_output=True, text=True, check=False
+        [_BIN / "supervisorctl", "-s", f"unix://{_socket(settings)}", *args],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout
 
@@ -130,13 +133,20 @@ def _free_port() -> int:
 
 def _call(command: list[Path | str], env: dict[str, str], log: Path) -> None:
     with log.open("ab") as out:
-        done = subprocess.run([str(c) for c in command], env=env, stdout=out, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            [str(c) for c in command], env=env, stdout=out, stderr=subprocess.STDOUT, check=False
+        )
     if done.returncode:
-        raise RepriseError(f"{' '.join(map(str, command))} exited {done.returncode}: {_tail(log)}", f"less {log}")
+        raise RepriseError(
+            f"{' '.join(map(str, command))} exited {done.returncode}: {_tail(log)}", f"less {log}"
+        )
 
 
 def _wait(settings: Settings) -> None:
-    checks = {"mlflow": f"{settings.mlflow}/health", "api-server": f"{settings.airflow}/api/v2/monitor/health"}
+    checks = {
+        "mlflow": f"{settings.mlflow}/health",
+        "api-server": f"{settings.airflow}/api/v2/monitor/health",
+    }
     start = time.monotonic()
     waiting = dict(checks)
     while waiting:
@@ -147,7 +157,9 @@ def _wait(settings: Settings) -> None:
         if waiting and time.monotonic() - start > _START_SECONDS:
             name = next(iter(waiting))
             log = settings.var / f"logs/{name}.log"
-            raise RepriseError(f"{name} does not answer after {_START_SECONDS} s: {_tail(log)}", f"less {log}")
+            raise RepriseError(
+                f"{name} does not answer after {_START_SECONDS} s: {_tail(log)}", f"less {log}"
+            )
         time.sleep(0.5)
 
 
@@ -159,7 +171,10 @@ def _healthy(name: str, url: str) -> bool:
     if name != "api-server":
         return answer.ok
     parts = answer.json() if answer.ok else {}
-    return all(parts.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+    return all(
+        parts.get(part, {}).get("status") == "healthy"
+        for part in ("metadatabase", "scheduler", "dag_processor")
+    )
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -19,7 +19,7 @@ from docker.types import DeviceRequest
 
 from reprise import containers, manifest, params
 from reprise.errors import RepriseError
-from reprise.messages import Done, Entry, Opened
+from reprise.messages import CHILD_RUN, OPEN, Done, Entry, Opened
 from reprise.opening import task_folder
 from reprise.pipeline import Pipeline, Stage
 from reprise.plan import find_again
@@ -27,10 +27,6 @@ from reprise.sandbox import INBOX, LIVE, Sandbox
 from reprise.settings import load as load_settings
 from reprise.tracking import LiveForwarder, Tracker
 from reprise.workspace import Workspace, producers
-
-OPEN = "open"
-CHILD_KEY = "mlflow_run"
-"""The XCom key under which a task publishes its MLflow run before the container starts."""
 
 _CONFINED = {
     "read_only": True,
@@ -85,7 +81,9 @@ class StageOperator(DockerOperator):
         opened: Opened = ti.xcom_pull(task_ids=OPEN)
         known = opened["known"].get(self.stage.name)
         if known:
-            self.log.info("cached: nothing that stage %s depends on has changed; no container", self.stage.name)
+            self.log.info(
+                "cached: nothing that stage %s depends on has changed; no container", self.stage.name
+            )
             return Done(verdict="cached", entry=known, seconds={}, device="")
         settings = load_settings()
         self.work = task_folder(settings, ti.dag_id, ti.run_id, ti.task_id)
@@ -101,21 +99,28 @@ class StageOperator(DockerOperator):
     def _upstream(self, ti: Any) -> dict[str, Entry]:
         """Lock entries of every stage this one depends on."""
         tasks = {stage.name: stage.task_id for stage in self.pipeline.stages}
-        return {name: ti.xcom_pull(task_ids=tasks[name])["entry"] for name in self.pipeline.ancestors(self.stage.name)}
+        return {
+            name: ti.xcom_pull(task_ids=tasks[name])["entry"]
+            for name in self.pipeline.ancestors(self.stage.name)
+        }
 
     def _run_stage(self, ti: Any, opened: Opened, upstream: dict[str, Entry]) -> Done:
         assert self.work
         settings, stage = load_settings(), self.stage
         seconds: dict[str, float] = {}
         with _timed(seconds, "pull"):
-            workspace = Workspace.create(settings, self.work / "clone", self.pipeline.path, opened["revision"])
+            workspace = Workspace.create(
+                settings, self.work / "clone", self.pipeline.path, opened["revision"]
+            )
             (workspace.folder / params.FILE).write_text(opened["params"])
             if opened["listing"]:
                 workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
             workspace.write_lock(upstream)
             known = None if opened["ignore_cache"] else find_again(workspace, self.pipeline, stage, upstream)
             if known:
-                self.log.info("cached: what stage %s reads came out as in an earlier run; no container", stage.name)
+                self.log.info(
+                    "cached: what stage %s reads came out as in an earlier run; no container", stage.name
+                )
                 return Done(verdict="cached", entry=known, seconds={}, device="")
             workspace.pull(producers(stage, self.pipeline.stages))
         device = self._choose_device()
@@ -130,11 +135,15 @@ class StageOperator(DockerOperator):
         with _timed(seconds, "push"):
             workspace.push(stage.name)
         if child:
-            tracker.datasets(child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])})
+            tracker.datasets(
+                child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])}
+            )
             tracker.metrics(child, [(f"seconds/{step}", took, 0) for step, took in seconds.items()])
             tracker.finish(child, "FINISHED")
         self._say(entry, seconds)
-        return Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
+        return Done(
+            verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device
+        )
 
     def _run_container(self, sandbox: Sandbox, opened: Opened, tracker: Tracker, child: str | None) -> None:
         """The parent's execute in our sandbox, with its live lines forwarded.
@@ -146,7 +155,11 @@ class StageOperator(DockerOperator):
         self.user = f"{os.getuid()}:{os.getgid()}"
         self.working_dir = os.path.normpath(f"{sandbox.working_dir}/{self.stage.wdir}")
         self.mounts = sandbox.mounts(opened["inbox"])
-        self.environment = {"HOME": "/tmp", "LIVE": LIVE, **({"INBOX": INBOX} if self.stage.meta.source else {})}
+        self.environment = {
+            "HOME": "/tmp",
+            "LIVE": LIVE,
+            **({"INBOX": INBOX} if self.stage.meta.source else {}),
+        }
         runs = {child: "", opened["mlflow"]: f"{self.stage.name}/"} if child and opened["mlflow"] else {}
         live = LiveForwarder(tracker, sandbox.live, runs) if runs else None
         if live:
@@ -170,8 +183,12 @@ class StageOperator(DockerOperator):
         last = "\n".join(str(line) for line in (error.logs or [])[-_LAST_LINES:])
         if code > 128:
             why = "out of memory or `docker kill`" if code == 137 else f"signal {code - 128}"
-            return AirflowException(f"stage {self.stage.name} was killed (exit code {code}: {why}); last lines:\n{last}")
-        return AirflowFailException(f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}")
+            return AirflowException(
+                f"stage {self.stage.name} was killed (exit code {code}: {why}); last lines:\n{last}"
+            )
+        return AirflowFailException(
+            f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}"
+        )
 
     def _choose_device(self) -> str:
         """Ask Docker for the GPUs that the stage wants, where the host has any; say so where it has not."""
@@ -181,17 +198,25 @@ class StageOperator(DockerOperator):
         if "nvidia" in self.cli.info().get("Runtimes", {}):
             self.device_requests = [DeviceRequest(count=wanted, capabilities=[["gpu"]])]
             return f"{wanted} gpu"
-        self.log.info("stage %s asks for %d GPU(s); Docker offers none on this host: it runs on the CPU", self.stage.name, wanted)
+        self.log.info(
+            "stage %s asks for %d GPU(s); Docker offers none on this host: it runs on the CPU",
+            self.stage.name,
+            wanted,
+        )
         return "cpu"
 
     def _start_tracking(self, ti: Any, opened: Opened) -> str | None:
         """The stage's MLflow run, its link published before the container starts."""
         if not opened["mlflow"]:
             return None
-        tags = {"stage": self.stage.name, "try": str(ti.try_number), "image": opened["images"][self.stage.name]}
+        tags = {
+            "stage": self.stage.name,
+            "try": str(ti.try_number),
+            "image": opened["images"][self.stage.name],
+        }
         child = Tracker(load_settings().mlflow).start_child(opened["mlflow"], self.stage.name, tags)
         if child:
-            ti.xcom_push(key=CHILD_KEY, value=child)
+            ti.xcom_push(key=CHILD_RUN, value=child)
         return child
 
     def _remove_earlier(self) -> None:
@@ -216,7 +241,14 @@ class StageOperator(DockerOperator):
         for kind in ("deps", "outs"):
             for item in entry.get(kind, ()):
                 files = f", {item['nfiles']} files" if "nfiles" in item else ""
-                self.log.info("%s %s: %s (%s bytes%s)", kind[:-1], item["path"], item["md5"], item.get("size", "?"), files)
+                self.log.info(
+                    "%s %s: %s (%s bytes%s)",
+                    kind[:-1],
+                    item["path"],
+                    item["md5"],
+                    item.get("size", "?"),
+                    files,
+                )
         self.log.info("took %s", ", ".join(f"{step} {took:.1f} s" for step, took in seconds.items()))
 
 

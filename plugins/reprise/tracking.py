@@ -70,7 +70,9 @@ class Tracker:
 
         found = self.client.get_experiment_by_name(experiment)
         experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
-        again = self.client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{tags[RUN_KEY]}'", max_results=1)
+        again = self.client.search_runs(
+            [experiment_id], f"tags.`{RUN_KEY}` = '{tags[RUN_KEY]}'", max_results=1
+        )
         if again:
             run_id = again[0].info.run_id
             self.client.update_run(run_id, status="RUNNING")
@@ -88,7 +90,9 @@ class Tracker:
         same = f"tags.`{PARENT}` = '{parent}' and attributes.run_name = '{name}' and attributes.status = 'RUNNING'"
         for earlier in self.client.search_runs([experiment], same):
             self.client.set_terminated(earlier.info.run_id, "KILLED")
-        return str(self.client.create_run(experiment, run_name=name, tags={PARENT: parent, **tags}).info.run_id)
+        return str(
+            self.client.create_run(experiment, run_name=name, tags={PARENT: parent, **tags}).info.run_id
+        )
 
     @_tolerant
     def metrics(self, run: str, values: Iterable[tuple[str, float, int]]) -> None:
@@ -119,7 +123,10 @@ class Tracker:
 
         self.client.log_inputs(
             run,
-            [DatasetInput(Dataset(path, md5[:36], "dvc", json.dumps({"path": path, "md5": md5}))) for path, md5 in hashes.items()],
+            [
+                DatasetInput(Dataset(path, md5[:36], "dvc", json.dumps({"path": path, "md5": md5})))
+                for path, md5 in hashes.items()
+            ],
         )
 
     @_tolerant
@@ -137,7 +144,11 @@ class Tracker:
         model = onnx.load(str(file))
         with mlflow.start_run(run_id=run, log_system_metrics=False):
             logged = mlflow.onnx.log_model(
-                model, name=name, signature=_signature(model), registered_model_name=name, pip_requirements=["onnxruntime"]
+                model,
+                name=name,
+                signature=_signature(model),
+                registered_model_name=name,
+                pip_requirements=["onnxruntime"],
             )
         self.client.update_run(run, status="RUNNING")  # leaving the block ended it; that is `finish`'s to say
         version = str(logged.registered_model_version)
@@ -158,7 +169,9 @@ class Tracker:
     def find(self, dag_id: str, run_id: str) -> str | None:
         """The MLflow run of a DAG run."""
         everywhere = [e.experiment_id for e in self.client.search_experiments()]
-        found = self.client.search_runs(everywhere, f"tags.`{RUN_KEY}` = '{run_key(dag_id, run_id)}'", max_results=1)
+        found = self.client.search_runs(
+            everywhere, f"tags.`{RUN_KEY}` = '{run_key(dag_id, run_id)}'", max_results=1
+        )
         return str(found[0].info.run_id) if found else None
 
 

@@ -107,7 +107,9 @@ class Workspace:
             for odb, objects in stage.get_used_objs().items():
                 failed = self.repo.cloud.push(objects, odb=odb).failed
                 if failed:
-                    raise RepriseError(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
+                    raise RepriseError(
+                        f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push"
+                    )
             self._put_entry(_get_stage_hash(stage), _get_cache_hash(to_single_stage_lockfile(stage)))
 
     def _put_entry(self, key: str, value: str) -> None:
@@ -145,7 +147,9 @@ class Workspace:
                 draft = local.parent / f"{key}.{os.getpid()}"
                 remote.fs.get_file(source, str(draft))
                 draft.replace(local / remote.fs.name(source))
-        entries = sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
+        entries = (
+            sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
+        )
         return _plain(load_yaml(str(entries[-1]))) if entries else None
 
     def missing(self, entries: Iterable[Entry]) -> set[str]:
@@ -190,7 +194,9 @@ class Workspace:
             remote.fs.pipe_file(target, b"")
             remote.fs.rm_file(target)
         except OSError as error:
-            raise BadInput(f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list") from error
+            raise BadInput(
+                f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list"
+            ) from error
 
     def remove(self) -> None:
         """Delete the clone."""

@@ -11,10 +11,16 @@ class Params(BaseModel, extra="forbid", frozen=True):
         0.0,
         ge=0,
         le=2,
-        description="Extra border on each side, share of the template's side; 0 is the published crop",
+        description="Further border on each side, share of the template's side; 0 is the published crop",
+    )
+    sure: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Less probable faces are the labelled person only where no face reaches this",
     )
     max_pixels: int = Field(
-        120_000_000, ge=1, le=1_000_000_000, description="A photograph with more pixels is rejected undecoded"
+        100_000_000, ge=1, le=1_000_000_000, description="A photograph with more pixels to decode is rejected"
     )
     threads: int = Field(
         2, ge=1, le=256, description="Photographs in work at the same time; the bytes do not depend on it"

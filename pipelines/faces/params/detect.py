@@ -30,7 +30,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
         description="A photograph with a longer side is decoded smaller, to this side, px",
     )
     max_pixels: int = Field(
-        120_000_000, ge=1, le=1_000_000_000, description="A photograph with more pixels is rejected undecoded"
+        100_000_000, ge=1, le=1_000_000_000, description="A photograph with more pixels to decode is rejected"
     )
     batch: int = Field(
         8, ge=1, le=1024, description="Most photographs of one size that go through the networks at once"
