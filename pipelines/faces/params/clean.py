@@ -28,4 +28,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
     )
     max_yaw: float = Field(60, ge=0, le=90, description="Above: extreme_pose; turn to the side, degrees")
     max_pitch: float = Field(60, ge=0, le=90, description="Above: extreme_pose; turn up or down, degrees")
+    max_duplicate_bits: int = Field(
+        10, ge=0, le=128, description="Fingerprints that differ in no more of their 256 bits: duplicate"
+    )
     min_faces: int = Field(2, ge=1, le=1000, description="Identities with fewer faces left: single")

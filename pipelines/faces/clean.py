@@ -1,0 +1,59 @@
+"""clean: decide which faces are good enough to learn from. Nothing is deleted: every decision is a row.
+
+in   data/aligned/*.parquet (measurements; pictures are not read)
+out  data/clean.parquet (keep or not, reason, measured number, threshold)
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+
+from facelib import partitions
+from facelib.cleaning import RULES, Decision, decide
+from params import load
+from params.clean import Params
+
+ALIGNED = Path("data/aligned")
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("partition", pa.string()),
+        ("path", pa.string()),
+        ("identity", pa.string()),
+        ("keep", pa.bool_()),
+        ("reason", pa.string()),  # "" where kept
+        ("measured", pa.float32()),  # null where kept, and where the reason has no number
+        ("threshold", pa.float32()),
+    ]
+)
+COLUMNS = ["key", "path", "identity", "fingerprint", *dict.fromkeys(rule.measure for rule in RULES)]
+
+
+def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    params = load(Params, "clean")
+    faces = [
+        {**row, "partition": name}
+        for name in partitions.names(ALIGNED)
+        for row in partitions.read(partitions.file(ALIGNED, name), COLUMNS, batch=4096)
+    ]
+    faces.sort(key=lambda face: face["key"])
+    dropped = decide(faces, params.model_dump())
+    kept = Decision("")
+    with partitions.Writer(Path("data/clean.parquet"), SCHEMA) as writer:
+        for row, face in enumerate(faces):
+            decision = dropped.get(row, kept)
+            columns = {name: face[name] for name in ("key", "partition", "path", "identity")}
+            writer.add({**columns, "keep": row not in dropped, **vars(decision)})
+    for reason, count in Counter(decision.reason for decision in dropped.values()).most_common():
+        print(f"clean: {count} {reason}")
+    identities = {face["identity"] for row, face in enumerate(faces) if row not in dropped}
+    print(f"clean: {len(faces) - len(dropped)} of {len(faces)} faces kept, {len(identities)} identities")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Photographs as people and phones make them, decoded to upright RGB, or refused with a reason."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+_ORIENTATION = 0x0112
+"""Number of EXIF's orientation tag; its values: EXIF 2.32, section 4.6.4."""
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Unreadable(Exception):
+    """An image that cannot be used: `reason` is a slug, `detail` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photograph, upright."""
+
+    pixels: NDArray[np.uint8]
+    """[height, width, 3], RGB, 0..255; may be smaller than the photograph."""
+    width: int
+    height: int
+    """Size of the photograph itself, upright, px."""
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Photograph's px per decoded px, across and down."""
+        height, width = self.pixels.shape[:2]
+        return self.width / width, self.height / height
+
+
+def decode(data: bytes, max_side: int, max_pixels: int) -> Photo:
+    """The first frame of an encoded image; a longer side than `max_side` px is decoded smaller.
+
+    Raises Unreadable: not_an_image, too_many_pixels (more than `max_pixels` would have to be decoded), truncated,
+    corrupt.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _decode(image, max_side, max_pixels)
+    except Unreadable:
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable("not_an_image", f"{len(data)} bytes of no known image format") from None
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise Unreadable("too_many_pixels", str(error)) from None
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise nearly anything on damaged bytes
+        reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
+        raise Unreadable(reason, f"{type(error).__name__}: {error}") from None
+
+
+def _decode(image: Image.Image, max_side: int, max_pixels: int) -> Photo:
+    width, height = image.size
+    shrink = min(1.0, max_side / max(width, height))
+    # JPEG can be decoded at 1/2, 1/4 and 1/8 for a fraction of the time; draft picks one that is large enough.
+    image.draft(None, (round(width * shrink), round(height * shrink)))
+    if image.width * image.height > max_pixels:
+        raise Unreadable("too_many_pixels", f"{image.width} x {image.height}, allowed are {max_pixels}")
+    image.load()
+    orientation = _orientation(image)
+    if orientation >= 5:  # these swap the sides
+        width, height = height, width
+    rgb = _rgb(image)
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    if rgb.size != size:
+        rgb = rgb.resize(size, Image.Resampling.BILINEAR)
+    return Photo(np.asarray(rgb), width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 where there is none. After load(): Pillow itself turns TIFF images then."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF is common and no reason to lose a photograph
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as RGB, transparency over white."""
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        return _eight_bits(image).convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None  # only with inPlace
+        return converted
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        if rgba.getextrema()[3] == (0, 0):  # 32-bit bitmaps often have an alpha channel that nobody filled
+            return rgba.convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or float to 0..255; where Pillow would clip at 255."""
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    top = float(grey.max(initial=0))
+    # The file does not say what white is: 1 for floats, else the most that 8, 16 or 32 bits hold.
+    white = next(
+        (limit for limit in (1.0, 255.0, 65535.0) if top <= limit and (limit > 1 or image.mode == "F")), top
+    )
+    return Image.fromarray(np.clip(grey * (255 / white), 0, 255).astype(np.uint8))
