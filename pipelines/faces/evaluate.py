@@ -1,7 +1,7 @@
-"""Verify identities that were never seen in training: the model, raw pixels and the untrained network.
+"""evaluate: verify identities that were never seen in training: the model, raw pixels and the untrained network.
 
-in:  models/model.safetensors, data/aligned, data/split.parquet, data/pairs.parquet, section `evaluate` of params.yaml
-out: results/metrics.json   final numbers; pixels_* and untrained_* on the same pairs
+in   models/model.safetensors, data/aligned, data/split.parquet, data/pairs.parquet, section `evaluate` of params.yaml
+out  results/metrics.json   final numbers; pixels_* and untrained_* on the same pairs
      results/roc.csv        the model's ROC: FAR, TAR
      results/pairs.parquet  every test pair with its three scores
 """

@@ -1,7 +1,7 @@
-"""Write the model as ONNX and check that onnxruntime gives torch's embeddings on real faces.
+"""export: write the model as ONNX and check that onnxruntime gives torch's embeddings on real faces.
 
-in:  models/model.safetensors, data/aligned, data/split.parquet, section `export` of params.yaml
-out: models/model.onnx      input `faces`: uint8 [N, side, side, 3], RGB, 0..255, what numpy.asarray(image) of an
+in   models/model.safetensors, data/aligned, data/split.parquet, section `export` of params.yaml
+out  models/model.onnx      input `faces`: uint8 [N, side, side, 3], RGB, 0..255, what numpy.asarray(image) of an
                             aligned face gives; output `embeddings`: float32 [N, D] of unit length. Resizing and
                             normalisation are inside. The dot product of two embeddings is their similarity.
      results/export.json    size, difference from torch

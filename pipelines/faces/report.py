@@ -1,8 +1,8 @@
-"""One self-contained page that shows what the run saw, dropped, learned and got wrong.
+"""report: one self-contained page that shows what the run saw, dropped, learned and got wrong.
 
-in:  data/ (photos, faces, aligned, rejects, clean, split), results/ (training.csv, metrics.json, pairs.parquet,
+in   data/ (photos, faces, aligned, rejects, clean, split), results/ (training.csv, metrics.json, pairs.parquet,
      export.json), section `report` of params.yaml
-out: results/report.html  opens anywhere: pictures and curves are inside, nothing is fetched
+out  results/report.html  opens anywhere: pictures and curves are inside, nothing is fetched
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Learn an embedding of faces from the training identities.
+"""train: learn an embedding of faces from the training identities.
 
-in:  data/aligned, data/split.parquet, data/pairs.parquet, section `train` of params.yaml
-out: models/model.safetensors  weights of the epoch that verifies the validation pairs best
+in   data/aligned, data/split.parquet, data/pairs.parquet, section `train` of params.yaml
+out  models/model.safetensors  weights of the epoch that verifies the validation pairs best
      results/training.csv      a row per epoch
 Live: loss, rate, gradient norm and images per second as they come, in $LIVE (./live).
 """

@@ -71,7 +71,7 @@ def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
     for task in sorted(airflow.tasks(dag_id, run_id), key=lambda t: t["end_date"] or ""):
         if task["state"] == "failed":
             lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
-            reason = next((line for line in reversed(lines) if "\nAirflow" in line), "\n".join(lines[-15:]))
+            reason = next((line for line in reversed(lines) if line.startswith("Task failed")), "\n".join(lines[-15:]))
             said = reason.split("Exception: ", 1)[-1]
             problem, _, fix = said.partition("\n  next: ")
             return RepriseError(

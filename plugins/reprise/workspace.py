@@ -70,7 +70,7 @@ class Workspace:
             dump_yaml(str(lock), {"schema": "2.0", "stages": dict(entries)})
         else:
             lock.unlink(missing_ok=True)
-        self.repo.reset()
+        self.__dict__.pop("repo", None)  # DVC has read the old one
 
     def pull(self, paths: Iterable[str]) -> None:
         """Bring outputs (paths relative to the pipeline's folder, known to dvc.lock) from cache or remote.

@@ -9,6 +9,7 @@ channels-last.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
@@ -20,8 +21,8 @@ CELL = 12
 """Side of the proposal network's window, px."""
 STRIDE = 2
 """Step of the proposal network's window, px."""
-CHUNK = 512
-"""Most windows that go through a network at once; bounds memory."""
+PIXELS = 100_000
+"""About as many go through a network at once: what a processor's cache holds of its layers."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ class Mtcnn:
         self.pnet, self.rnet, self.onet = (self._place(net()) for net in (PNet, RNet, ONet))
 
     def _place(self, net: nn.Module) -> nn.Module:
-        return net.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        return _fourth_channel(net).eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def find(self, images: NDArray[np.uint8]) -> list[Faces]:
         """The faces in each of `images`, [N, height, width, 3], RGB."""
-        count, height, width, _ = images.shape
-        integral = _integral(torch.as_tensor(images, device=self.device))
-        boxes, owner = self._propose(integral, height, width)
+        count = len(images)
+        integral = _integral(images, self.device)
+        boxes, owner = self._propose(integral)
         boxes, owner = self._refine(integral, boxes, owner)
         boxes, landmarks, owner = self._output(integral, boxes, owner)
         return [_pick(boxes[owner == n], landmarks[owner == n]) for n in range(count)]
@@ -84,15 +85,18 @@ class Mtcnn:
             side *= self.pyramid_factor
         return scales
 
-    def _propose(self, integral: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def _propose(self, integral: Tensor) -> tuple[Tensor, Tensor]:
         """Square windows [K, 5] (box, probability) and the image of each, [K], in the images' order."""
         found, owners = (
             [torch.empty(0, 9, device=self.device)],
             [torch.empty(0, dtype=torch.long, device=self.device)],
         )
+        count, height, width = integral.shape[0], integral.shape[1] - 1, integral.shape[2] - 1
+        whole = torch.tensor([[0, 0, width, height]] * count, dtype=torch.int32, device=self.device)
+        everyone = torch.arange(count, device=self.device)
         for scale in self._scales(height, width):
-            size = (int(height * scale + 1), int(width * scale + 1))
-            moves, probability = self.pnet(_normalised(_resized(integral, size)))
+            pixels = _resized(integral, whole, everyone, int(height * scale + 1), int(width * scale + 1))
+            moves, probability = _in_chunks(self.pnet, pixels, PIXELS)
             windows, owner = _windows(moves, probability[:, 1], scale, self.thresholds[0])
             keep = _nms_each(windows, owner, 0.5)
             found.append(windows[keep])
@@ -107,7 +111,7 @@ class Mtcnn:
     def _refine(self, integral: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """The windows that R accepts, moved and made square."""
         crops, boxes, owner = _crops(integral, boxes, owner, 24)
-        moves, probability = _in_chunks(self.rnet, crops)
+        moves, probability = _in_chunks(self.rnet, crops, PIXELS)
         passed = probability[:, 1] > self.thresholds[1]
         boxes, owner, moves = (
             torch.cat((boxes[passed, :4], probability[passed, 1:]), 1),
@@ -120,7 +124,7 @@ class Mtcnn:
     def _output(self, integral: Tensor, boxes: Tensor, owner: Tensor) -> tuple[NDArray, NDArray, NDArray]:
         """The windows that O accepts, moved: [K, 5], their landmarks [K, 5, 2] and the image of each [K]."""
         crops, boxes, owner = _crops(integral, boxes, owner, 48)
-        moves, places, probability = _in_chunks(self.onet, crops)
+        moves, places, probability = _in_chunks(self.onet, crops, PIXELS)
         passed = probability[:, 1] > self.thresholds[2]
         boxes, owner = torch.cat((boxes[passed, :4], probability[passed, 1:]), 1), owner[passed]
         corner, side = boxes[:, None, 0:2], boxes[:, None, 2:4] - boxes[:, None, 0:2] + 1
@@ -128,59 +132,72 @@ class Mtcnn:
         return _moved(boxes, moves[passed]).cpu().numpy(), landmarks.cpu().numpy(), owner.cpu().numpy()
 
 
-def _integral(images: Tensor) -> Tensor:
-    """[N, H, W, C] to int32 [N, H + 1, W + 1, C]: the sum of all pixels above and to the left.
+def _fourth_channel(net: nn.Module) -> nn.Module:
+    """Let the first layer take, and ignore, a fourth channel."""
+    first = net.conv1
+    wide = nn.Conv2d(4, first.out_channels, first.kernel_size)
+    wide.weight.data = nn.functional.pad(first.weight.data, (0, 0, 0, 0, 0, 1))
+    wide.bias.data = first.bias.data
+    net.conv1 = wide
+    return net
 
-    Sums that overflow wrap around, and so do their differences: those of windows stay exact.
+
+def _integral(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """[N, H, W, 3] to int32 [N, H + 1, W + 1, 4]: the sum of all pixels above and to the left.
+
+    The fourth channel is empty: it makes a pixel 16 bytes, which are gathered at once. Sums that overflow wrap
+    around, and so do their differences: those of windows stay exact.
     """
-    sums = images.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
-    return nn.functional.pad(sums, (0, 0, 1, 0, 1, 0))
+    four = np.zeros((*images.shape[:3], 4), np.uint8)
+    four[..., :3] = images
+    return torch.from_numpy(np.stack([cv2.integral(image, sdepth=cv2.CV_32S) for image in four])).to(device)
 
 
-def _edges(side: Tensor | int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """First and last + 1 pixel behind each of `size` pixels of a resized side, as torch's area interpolation."""
-    place = torch.arange(size, device=device)
-    return place * side // size, ((place + 1) * side + size - 1) // size
+def _edges(start: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """First and last + 1 pixel behind each of the `size` pixels to which start..end, [K], is resized.
+
+    As torch's interpolate(mode="area") has them. Returns [K, size] twice.
+    """
+    place = torch.arange(size, device=start.device, dtype=torch.int32)
+    side = (end - start)[:, None]
+    return start[:, None] + place * side // size, start[:, None] + ((place + 1) * side + size - 1) // size
 
 
-def _resized(integral: Tensor, size: tuple[int, int]) -> Tensor:
-    """Area means of the whole images, float32 [N, h, w, C]."""
-    top, bottom = _edges(integral.shape[1] - 1, size[0], integral.device)
-    left, right = _edges(integral.shape[2] - 1, size[1], integral.device)
-    rows = integral.index_select(1, bottom) - integral.index_select(1, top)
-    sums = rows.index_select(2, right) - rows.index_select(2, left)
-    area = (bottom - top)[:, None] * (right - left)
+def _resized(integral: Tensor, boxes: Tensor, owner: Tensor, height: int, width: int) -> Tensor:
+    """Area means of parts of the images: [K, height, width, 4].
+
+    `boxes`, int32 [K, 4]: left, top, right and bottom edge of each part; `owner`, [K]: the image it is a part of.
+    """
+    left, right = _edges(boxes[:, 0], boxes[:, 2], width)
+    top, bottom = _edges(boxes[:, 1], boxes[:, 3], height)
+    _, rows, columns, _ = integral.shape
+    table = integral.view(torch.complex128).view(-1)  # only to move 16 bytes at once
+    first_row = owner.int()[:, None] * rows
+
+    def at(y: Tensor, x: Tensor) -> Tensor:
+        place = ((first_row + y) * columns)[:, :, None] + x[:, None, :]
+        return table.index_select(0, place.flatten()).view(torch.int32).view(*place.shape, 4)
+
+    sums = at(bottom, right).sub_(at(top, right)).sub_(at(bottom, left)).add_(at(top, left))
+    area = (bottom - top)[:, :, None] * (right - left)[:, None, :]
     return sums / area[..., None]
 
 
 def _crops(integral: Tensor, boxes: Tensor, owner: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Area means of the boxes' part of the images, [K, size, size, C]; boxes outside their image are dropped."""
-    width, height = integral.shape[2] - 1, integral.shape[1] - 1
-    corners = boxes[:, :4].trunc().long()
-    x1, y1 = corners[:, 0].clamp(min=1) - 1, corners[:, 1].clamp(min=1) - 1
-    x2, y2 = corners[:, 2].clamp(max=width), corners[:, 3].clamp(max=height)
-    inside = (x2 > x1) & (y2 > y1)
-    boxes, owner, x1, y1, x2, y2 = (t[inside] for t in (boxes, owner, x1, y1, x2, y2))
-    top, bottom = (edge + y1[:, None] for edge in _edges((y2 - y1)[:, None], size, integral.device))
-    left, right = (edge + x1[:, None] for edge in _edges((x2 - x1)[:, None], size, integral.device))
-    table = integral.flatten(0, 2)
-
-    def at(y: Tensor, x: Tensor) -> Tensor:
-        row = owner[:, None] * (height + 1) + y
-        return table.index_select(0, (row[:, :, None] * (width + 1) + x[:, None, :]).flatten())
-
-    sums = at(bottom, right) - at(top, right) - at(bottom, left) + at(top, left)
-    area = (bottom - top)[:, :, None] * (right - left)[:, None, :]
-    return sums.view(len(boxes), size, size, -1) / area[..., None], boxes, owner
+    """What the boxes show, resized to a square of `size`; boxes outside their image are dropped."""
+    edges = boxes[:, :4].trunc().int()
+    edges[:, :2] = edges[:, :2].clamp(min=1) - 1
+    edges[:, 2].clamp_(max=integral.shape[2] - 1)
+    edges[:, 3].clamp_(max=integral.shape[1] - 1)
+    inside = (edges[:, 2:] > edges[:, :2]).all(1)
+    boxes, owner = boxes[inside], owner[inside]
+    return _resized(integral, edges[inside], owner, size, size), boxes, owner
 
 
-def _normalised(pixels: Tensor) -> Tensor:
-    """0..255 [N, h, w, C] to the networks' input [N, C, h, w], still channels-last in memory."""
-    return ((pixels - 127.5) * 0.0078125).permute(0, 3, 1, 2)
-
-
-def _in_chunks(net: nn.Module, crops: Tensor) -> tuple[Tensor, ...]:
-    results = [net(_normalised(chunk)) for chunk in crops.split(CHUNK)]
+def _in_chunks(net: nn.Module, pixels: Tensor, most: int) -> tuple[Tensor, ...]:
+    """The net's results for [N, h, w, 4] of 0..255, about `most` pixels at a time."""
+    chunks = pixels.split(max(1, most // (pixels.shape[1] * pixels.shape[2])))
+    results = [net(((chunk - 127.5) * 0.0078125).permute(0, 3, 1, 2)) for chunk in chunks]
     return tuple(map(torch.cat, zip(*results, strict=True)))
 
 
