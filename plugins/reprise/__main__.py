@@ -2,7 +2,6 @@
 
 import argparse
 import datetime as dt
-import shutil
 import subprocess
 import sys
 import time
@@ -143,13 +142,13 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
 
 def _preflight(settings: Settings, request: Any) -> Any:
     """What `open` will check, before anything is started: the answer comes in a second."""
-    from reprise.opening import check, task_folder
+    from reprise.opening import check, clear, task_folder
 
     folder = task_folder(settings, request.dag_id, request.run_id, "preflight")
     try:
         return check(settings, request, folder, None).pipeline
     finally:
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        clear(folder)
 
 
 def _wait_for_dag(airflow: Any, dag_id: str, seconds: float = 90) -> None:

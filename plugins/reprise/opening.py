@@ -129,7 +129,7 @@ def open_run(
             mlflow=_start_tracking(settings, request, checked, {**tags, "image": f"{image_name} {image_id}"}),
         )
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
 
 
 def _start_tracking(

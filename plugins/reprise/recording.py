@@ -1,13 +1,12 @@
 """Record a finished run: one git commit at the origin that holds all it was made of, and its place in MLflow."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from reprise import git, manifest, params
 from reprise.messages import Done, Opened, Recorded
-from reprise.opening import Request, task_folder
+from reprise.opening import Request, clear, task_folder
 from reprise.pipeline import Pipeline
 from reprise.settings import Settings
 from reprise.tracking import Tracker
@@ -42,7 +41,7 @@ def record(
             tracker.finish(opened["mlflow"], "FINISHED")
         return Recorded(commit=commit, ref=ref, metrics=metrics, mlflow=opened["mlflow"], models=models)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
 
 
 def read_metrics(workspace: Workspace, pipeline: Pipeline) -> dict[str, float]:

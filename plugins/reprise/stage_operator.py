@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from docker.types import DeviceRequest
 from reprise import containers, manifest, params
 from reprise.errors import RepriseError
 from reprise.messages import CHILD_RUN, OPEN, Done, Entry, Opened
-from reprise.opening import task_folder
+from reprise.opening import clear, task_folder
 from reprise.pipeline import Pipeline, Stage
 from reprise.plan import find_again
 from reprise.sandbox import INBOX, LIVE, Sandbox
@@ -94,7 +93,7 @@ class StageOperator(DockerOperator):
         except RepriseError as error:
             raise AirflowFailException(str(error)) from error
         finally:
-            shutil.rmtree(self.work, ignore_errors=True)
+            clear(self.work)
 
     def _upstream(self, ti: Any) -> dict[str, Entry]:
         """Lock entries of every stage this one depends on."""
@@ -234,7 +233,7 @@ class StageOperator(DockerOperator):
             except (DockerException, APIError) as error:
                 self.log.warning("the container could not be removed, the next try will: %s", error)
         if self.work:
-            shutil.rmtree(self.work, ignore_errors=True)
+            clear(self.work)
 
     def _say(self, entry: Entry, seconds: dict[str, float]) -> None:
         """What went in, what came out and how long each step took, at the end of the task's log."""
