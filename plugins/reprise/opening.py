@@ -52,6 +52,16 @@ def task_folder(settings: Settings, dag_id: str, run_id: str, task_id: str) -> P
     return settings.work / slug(dag_id) / slug(run_id) / slug(task_id)
 
 
+def clear(folder: Path) -> None:
+    """Remove a task's folder, and its run's and DAG's once they are empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in (folder.parent, folder.parent.parent):
+        try:
+            parent.rmdir()
+        except OSError:  # another task still works there
+            return
+
+
 def check(
     settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]] | None
 ) -> "Checked":
