@@ -151,13 +151,14 @@ def _preflight(settings: Settings, request: Any) -> Any:
         clear(folder)
 
 
-def _wait_for_dag(airflow: Any, dag_id: str, seconds: float = 90) -> None:
+def _wait_for_dag(airflow: Any, dag_id: str, seconds: float = 60) -> None:
+    """Wait until Airflow has read the DAG's file; an old import error may be about to go away."""
     deadline = time.monotonic() + seconds
     while not airflow.dag_ready(dag_id):
         if time.monotonic() > deadline:
             raise RepriseError(
-                f"Airflow shows no DAG {dag_id} after {seconds:.0f} s",
-                "ls dags/; make logs SERVICE=dag-processor",
+                f"Airflow shows no DAG {dag_id} after {seconds:.0f} s. {airflow.import_error(dag_id)}",
+                "correct dags/*.py; make logs SERVICE=dag-processor",
             )
         time.sleep(1)
 

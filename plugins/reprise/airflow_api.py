@@ -39,19 +39,15 @@ class Airflow:
         return answer.json() if answer.content else None
 
     def dag_ready(self, dag_id: str) -> bool:
-        """Whether the DAG has been parsed and can be triggered.
+        """Whether the DAG has been parsed and can be triggered."""
+        found = self.call("GET", "dags", params={"dag_id_pattern": dag_id})["dags"]
+        return any(dag["dag_id"] == dag_id for dag in found) and not self.import_error(dag_id)
 
-        :raises RepriseError: where its file cannot be imported, with Airflow's trace.
-        """
+    def import_error(self, dag_id: str) -> str:
+        """Why the DAG's file could not be imported when it was last read; empty where it could."""
         errors = self.call("GET", "importErrors")["import_errors"]
         mine = [e for e in errors if e["filename"].rsplit("/", 1)[-1] == f"{dag_id}.py"]
-        if mine:
-            raise RepriseError(
-                f"dags/{dag_id}.py cannot be imported: {mine[0]['stack_trace']}",
-                "correct it; Airflow reads it again",
-            )
-        found = self.call("GET", "dags", params={"dag_id_pattern": dag_id})["dags"]
-        return any(dag["dag_id"] == dag_id for dag in found)
+        return str(mine[0]["stack_trace"]) if mine else ""
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         """Start a run without a logical date."""
