@@ -1,0 +1,290 @@
+"""Train, evaluate, export and report for real, each as its own process, on tiny learnable faces."""
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+sys.path[:0] = [
+    str(Path(__file__).resolve().parent),
+    str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"),
+]
+
+import tiny_faces  # noqa: E402
+
+torch = pytest.importorskip("torch", reason="the stages' environment is needed: docker/stages.lock")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+STAGES = ("train", "evaluate", "export", "report")
+OUTS = (
+    "models/model.safetensors",
+    "results/training.csv",
+    "results/metrics.json",
+    "results/roc.csv",
+    "results/pairs.parquet",
+    "models/model.onnx",
+    "results/export.json",
+    "results/report.html",
+)
+
+
+def workplace(folder: Path) -> Path:
+    """A copy of the pipeline's code (it may lie on a read-only disk) beside tiny data."""
+    leave = shutil.ignore_patterns(
+        "data", "models", "results", "live", "__pycache__", "params.yaml", "dvc.lock"
+    )
+    shutil.copytree(PIPELINE, folder, ignore=leave)
+    tiny_faces.make(folder)
+    tiny_faces.params(folder)
+    return folder
+
+
+def run(folder: Path, stage: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, f"{stage}.py", *arguments], cwd=folder, env=variables, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder in which all four stages have run, and what each printed."""
+    folder = workplace(tmp_path_factory.mktemp("chain") / "faces")
+    printed = {}
+    for stage in STAGES:
+        done = run(folder, stage)
+        assert done.returncode == 0, done.stderr
+        printed[stage] = done.stdout
+    return folder, printed
+
+
+def test_the_same_inputs_give_the_same_bytes_elsewhere(
+    chain: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    again = workplace(tmp_path / "a" / "longer" / "path")
+    for stage in STAGES:
+        done = run(again, stage, PYTHONHASHSEED="7", HOME="/nonexistent", LIVE=str(tmp_path / "elsewhere"))
+        assert done.returncode == 0, done.stderr
+    different = [out for out in OUTS if (chain[0] / out).read_bytes() != (again / out).read_bytes()]
+    assert different == []
+
+
+def test_training_beats_raw_pixels_and_the_untrained_network(chain: tuple[Path, dict[str, str]]) -> None:
+    folder, printed = chain
+    metrics = json.loads((folder / "results" / "metrics.json").read_text())
+    assert metrics["test_identities"] == 10
+    assert metrics["verification_accuracy"] > metrics["pixels_accuracy"] + 0.05
+    assert metrics["verification_accuracy"] > metrics["untrained_accuracy"] + 0.1
+    assert metrics["auc"] > max(metrics["pixels_auc"], metrics["untrained_auc"]) + 0.05
+    assert re.search(
+        rf"^accuracy +{metrics['verification_accuracy']:.4f} ", printed["evaluate"], re.MULTILINE
+    )
+
+
+def test_the_kept_snapshot_is_the_best_epoch(chain: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = chain
+    header = (folder / "models" / "model.safetensors").read_bytes()[8:2000].decode(errors="ignore")
+    kept = int(re.search(r'\\"epoch\\": (\d+)', header).group(1))  # type: ignore[union-attr]
+    curves = np.genfromtxt(folder / "results" / "training.csv", delimiter=",", names=True)
+    assert curves["epoch"].tolist() == list(range(1, 9))
+    assert curves["val_auc"][kept - 1] == curves["val_auc"].max()
+    assert curves["loss"][-1] < curves["loss"][0] / 2
+    assert curves["learning_rate"][-1] < curves["learning_rate"].max() / 100
+
+
+def test_live_lines_and_example_batch(chain: tuple[Path, dict[str, str]]) -> None:
+    lines = [json.loads(line) for line in (chain[0] / "live" / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if line["name"] == "loss"]
+    assert steps == list(range(1, 8 * 5 + 1))  # 159 faces in batches of 32, eight times
+    assert {"learning_rate", "gradient_norm", "images_per_second", "val_auc", "val_accuracy"} <= {
+        line["name"] for line in lines
+    }
+    assert (chain[0] / "live" / "batch.png").stat().st_size > 1000
+
+
+def test_scores_of_every_test_pair(chain: tuple[Path, dict[str, str]]) -> None:
+    given = pq.read_table(chain[0] / "data" / "pairs.parquet", filters=[("subset", "=", "test")])
+    scored = pq.read_table(chain[0] / "results" / "pairs.parquet")
+    assert scored.select(["key_a", "key_b", "same", "fold"]).to_pylist() == given.drop(["subset"]).to_pylist()
+    roc = np.genfromtxt(chain[0] / "results" / "roc.csv", delimiter=",", names=True)
+    assert (roc["far"][0], roc["tar"][0], roc["far"][-1], roc["tar"][-1]) == (0, 0, 1, 1)
+    assert len(roc) <= 500
+
+
+def test_the_exported_model_scores_pairs_as_evaluate_did(chain: tuple[Path, dict[str, str]]) -> None:
+    """By onnxruntime and Pillow alone, as someone outside would use it."""
+    from facelib.faces import load_faces, load_pairs
+
+    data = chain[0] / "data"
+    faces = load_faces(data / "aligned", data / "split.parquet", "test")
+    pairs = load_pairs(data / "pairs.parquet", "test", faces)
+    session = onnxruntime.InferenceSession(
+        chain[0] / "models" / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    for batch in (1, 7, len(faces.keys)):
+        embeddings = session.run(["embeddings"], {"faces": faces.pixels[:batch]})[0]
+        assert embeddings.shape == (batch, 32)
+        np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    scores = (embeddings[pairs.a] * embeddings[pairs.b]).sum(1)
+    expected = pq.read_table(chain[0] / "results" / "pairs.parquet")["score"].to_numpy()
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_the_exported_model_names_no_path(chain: tuple[Path, dict[str, str]]) -> None:
+    data = (chain[0] / "models" / "model.onnx").read_bytes()
+    assert not re.search(rb"[\w/]+\.py\b|site-packages", data)
+
+
+def test_export_fails_past_its_tolerance(chain: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    folder = shutil.copytree(
+        chain[0], tmp_path / "faces", ignore=shutil.ignore_patterns("model.onnx", "results")
+    )
+    (folder / "params.yaml").write_text(json.dumps({"export": {"max_difference": 1e-12, "threads": 1}}))
+    done = run(folder, "export")
+    assert done.returncode == 1
+    assert re.match(
+        r"export: the ONNX model differs from torch by .* \(allowed 1e-12\)", done.stderr.splitlines()[-1]
+    )
+    assert not (folder / "models" / "model.onnx").exists()
+
+
+def test_the_report_is_one_page_with_everything_inside(chain: tuple[Path, dict[str, str]]) -> None:
+    page = (chain[0] / "results" / "report.html").read_text()
+    metrics = json.loads((chain[0] / "results" / "metrics.json").read_text())
+    assert f"<b>{metrics['verification_accuracy']:.3f}</b>" in page
+    pictures = re.findall(r'<img src="([^"]{0,30})', page)
+    assert len(pictures) >= 12 + 48 + 1 + 4 + 2 + 2 * 2 * 12
+    assert all(source.startswith("data:image/") for source in pictures)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    for reason in (
+        "detect: not_an_image (1)",
+        "clean: blurry (1)",
+        "10 bytes of no known format",
+        "0.01 (limit 0.02)",
+    ):
+        assert reason in page
+    assert len(page) < 3_000_000
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_explains_inputs_and_outputs(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(stage)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", [f"{stage}.py", "--help"])
+        module.main()
+    printed = capsys.readouterr().out
+    assert end.value.code == 0
+    assert printed.splitlines()[2].startswith(f"{stage}: ")
+    assert re.search(r"^in  .*params.yaml", printed, re.MULTILINE | re.DOTALL)
+    assert re.search(r"^out  ", printed, re.MULTILINE)
+
+
+def test_report_needs_no_torch(chain: tuple[Path, dict[str, str]]) -> None:
+    check = "import sys, report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=chain[0]).returncode == 0
+
+
+def test_a_snapshot_that_the_pairs_cannot_resolve_is_refused() -> None:
+    train = importlib.import_module("train")
+    with pytest.raises(SystemExit, match="too few validation pairs .* set train.snapshot to auc"):
+        train.criterion({"auc": 0.9}, "tar_at_far_0.01")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    from facelib.embedder import choose_device
+
+    with pytest.raises(SystemExit, match="no GPU to torch; set device to auto or cpu"):
+        choose_device("cuda")
+    assert choose_device("auto") == (torch.device("cpu"), "no GPU")
+
+
+def test_resampling_equals_torchs_antialiased_resize() -> None:
+    from facelib.embedder import resample, resize_matrix
+
+    faces = torch.randint(
+        0, 256, (2, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    for size in (64, 112, 160):
+        matrix = resize_matrix(torch.tensor(0.0), torch.tensor(112.0), 112, size)
+        ours = resample(faces, matrix, matrix)
+        theirs = torch.nn.functional.interpolate(
+            faces.permute(0, 3, 1, 2).float(),
+            (size, size),
+            mode="bilinear",
+            antialias=True,
+            align_corners=False,
+        )
+        torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=0)
+        mirrored = resize_matrix(torch.tensor(112.0), torch.tensor(0.0), 112, size)
+        torch.testing.assert_close(resample(faces, matrix, mirrored), theirs.flip(3), atol=1e-2, rtol=0)
+
+
+def test_augmentation_of_no_strength_changes_nothing_and_of_some_stays_in_range() -> None:
+    from facelib.augment import augment
+    from facelib.embedder import normalise, resample, resize_matrix
+
+    faces = torch.randint(
+        0, 256, (16, 96, 96, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    matrix = resize_matrix(torch.tensor(0.0), torch.tensor(96.0), 96, 64)
+    plain = normalise(resample(faces, matrix, matrix))
+
+    def changed(**strength: float) -> torch.Tensor:
+        nothing = {"mirror": 0.0, "jitter": 0.0, "colour": 0.0, "erase": 0.0}
+        return augment(faces, 64, **{**nothing, **strength}, generator=torch.Generator().manual_seed(1))
+
+    torch.testing.assert_close(changed(), plain, atol=1e-5, rtol=0)
+    torch.testing.assert_close(changed(mirror=1.0), plain.flip(3), atol=1e-5, rtol=0)
+    holes = (changed(erase=1.0) == 0).all(1).float().mean((1, 2))
+    assert ((holes >= 0.08**2) & (holes <= 0.55**2)).all()
+    for strength in ({"jitter": 0.3}, {"colour": 0.5}):
+        result = changed(**strength)
+        assert result.abs().max() <= 1
+        assert (result - plain).abs().mean((1, 2, 3)).min() > 0.01  # every face, not some
+
+
+@pytest.mark.parametrize("backbone", ["small", "inception_resnet_v1"])
+def test_a_model_comes_back_from_its_file(backbone: str, tmp_path: Path) -> None:
+    from facelib import backbones
+
+    description = backbones.Description(backbone, embedding=48, face_size=112, seed=5)
+    network = backbones.build(description).eval()
+    backbones.save(network, description, tmp_path / "model.safetensors", epoch=3)
+    again, described = backbones.load(tmp_path / "model.safetensors")
+    x = torch.rand(2, 3, description.input_size, description.input_size)
+    with torch.inference_mode():
+        assert described == description
+        assert again(x).shape == (2, 48)
+        assert torch.equal(again(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimiser"), [("cosface", "adamw"), ("arcface", "sgd"), ("softmax", "adamw")]
+)
+def test_every_loss_and_optimiser_learns(loss: str, optimiser: str) -> None:
+    from facelib.faces import Faces
+    from facelib.learner import Learner
+
+    params = importlib.import_module("params.train").Params(
+        loss=loss, optimiser=optimiser, batch=16, epochs=5, embedding=16, learning_rate=0.01, mirror=0, jitter=0, colour=0, erase=0
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    looks = rng.uniform(0, 1, (4, 4, 4))
+    pixels = np.stack([np.asarray(tiny_faces.face(looks[i % 4], rng)) for i in range(48)])
+    learner = Learner(
+        params,
+        Faces([str(i) for i in range(48)], [str(i % 4) for i in range(48)], pixels),
+        torch.device("cpu"),
+    )
+    epochs = [np.mean([value for _, value, _ in learner.steps()]) for _ in range(params.epochs)]
+    assert epochs[-1] < epochs[0] * 0.7
