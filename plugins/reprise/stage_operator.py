@@ -132,7 +132,7 @@ class StageOperator(DockerOperator):
         with _timed(seconds, "commit"):
             entry = workspace.commit(stage.name)
         with _timed(seconds, "push"):
-            workspace.push(stage.name)
+            workspace.push(stage.name, entry)
         if child:
             tracker.datasets(
                 child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])}

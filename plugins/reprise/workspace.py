@@ -84,33 +84,34 @@ class Workspace:
             self.repo.pull(targets=targets, force=True)
 
     def commit(self, name: str) -> Entry:
-        """Hash and cache what a stage read and wrote; returns its lock entry.
+        """Hash and cache what a stage read and wrote, and remember it in the run-cache; returns its lock entry.
 
         :raises RepriseError: where a declared output is missing.
         """
         from dvc.stage.serialize import to_single_stage_lockfile
 
+        stage = self.stage(name)
         with _as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"):
-            self.repo.commit(f"{self.folder / 'dvc.yaml'}:{name}", force=True)
-            return _plain(to_single_stage_lockfile(self.stage(name)))
+            stage.save()
+            stage.commit()
+        return _plain(to_single_stage_lockfile(stage))
 
-    def push(self, name: str) -> None:
+    def push(self, name: str, entry: Entry) -> None:
         """Copy a stage's outputs, then its one run-cache entry, to the remote: the entry's presence vouches for them.
 
         :raises RepriseError: where the remote refuses.
         """
         from dvc.stage.cache import _get_cache_hash, _get_stage_hash
-        from dvc.stage.serialize import to_single_stage_lockfile
+        from dvc.stage.loader import StageLoader
 
         stage = self.stage(name)
+        StageLoader.fill_from_lock(stage, entry)
         with _as_ours(f"stage {name}: dvc push", "dvc push"):
             for odb, objects in stage.get_used_objs().items():
                 failed = self.repo.cloud.push(objects, odb=odb).failed
                 if failed:
-                    raise RepriseError(
-                        f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push"
-                    )
-            self._put_entry(_get_stage_hash(stage), _get_cache_hash(to_single_stage_lockfile(stage)))
+                    raise RepriseError(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
+            self._put_entry(_get_stage_hash(stage), _get_cache_hash(dict(entry)))
 
     def _put_entry(self, key: str, value: str) -> None:
         from dvc.fs import LocalFileSystem
