@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from reprise import git
@@ -89,19 +89,26 @@ class Workspace:
         :raises RepriseError: where a declared output is missing.
         """
         from dvc.stage.serialize import to_single_stage_lockfile
+        from dvc.utils.serialize import dump_yaml
 
         stage = self.stage(name)
         with _as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"):
-            stage.save()
+            stage.save(run_cache=False)  # DVC's own writing of the run-cache works in the current folder only
             stage.commit()
-        return _plain(to_single_stage_lockfile(stage))
+        entry = _plain(to_single_stage_lockfile(stage))
+        kept = self._local_runs / _run_cache_path(stage, entry)
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            draft = kept.parent.parent / f"{kept.name}.{os.getpid()}"
+            dump_yaml(str(draft), entry)
+            draft.replace(kept)
+        return entry
 
     def push(self, name: str, entry: Entry) -> None:
         """Copy a stage's outputs, then its one run-cache entry, to the remote: the entry's presence vouches for them.
 
         :raises RepriseError: where the remote refuses.
         """
-        from dvc.stage.cache import _get_cache_hash, _get_stage_hash
         from dvc.stage.loader import StageLoader
 
         stage = self.stage(name)
@@ -111,20 +118,24 @@ class Workspace:
                 failed = self.repo.cloud.push(objects, odb=odb).failed
                 if failed:
                     raise RepriseError(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
-            self._put_entry(_get_stage_hash(stage), _get_cache_hash(dict(entry)))
+            self._put_entry(_run_cache_path(stage, entry))
 
-    def _put_entry(self, key: str, value: str) -> None:
+    def _put_entry(self, path: PurePosixPath) -> None:
         from dvc.fs import LocalFileSystem
 
         remote = self._remote_runs
-        target = remote.fs.join(remote.path, "runs", key[:2], key, value)
+        target = remote.fs.join(remote.path, "runs", *path.parts)
         if not remote.fs.exists(target):
             remote.fs.makedirs(remote.fs.parent(target), exist_ok=True)
             # Under another name first: a reader must never meet half an entry.
             draft = f"{target}.{os.getpid()}.tmp" if isinstance(remote.fs, LocalFileSystem) else target
-            remote.fs.put_file(os.path.join(self.repo.stage_cache.cache_dir, key[:2], key, value), draft)
+            remote.fs.put_file(str(self._local_runs / path), draft)
             if draft != target:
                 remote.fs.move(draft, target)
+
+    @property
+    def _local_runs(self) -> Path:
+        return Path(self.repo.stage_cache.cache_dir)
 
     @cached_property
     def _remote_runs(self) -> Any:
@@ -132,26 +143,28 @@ class Workspace:
 
     def find_entry(self, stage: "PipelineStage") -> Entry | None:
         """What the run-cache, here or in the remote, knows of a stage whose dependencies' hashes are set."""
-        from dvc.stage.cache import _can_hash, _get_stage_hash
+        from dvc.stage.cache import _can_hash
         from dvc.utils.serialize import load_yaml
 
         if not _can_hash(stage):
             return None
-        key = _get_stage_hash(stage)
-        local = Path(self.repo.stage_cache.cache_dir, key[:2], key)
+        folder = _run_cache_path(stage).parent
+        local = self._local_runs / folder
         if not (local.is_dir() and any(local.iterdir())):
-            remote = self._remote_runs
-            folder = remote.fs.join(remote.path, "runs", key[:2], key)
-            found = sorted(remote.fs.find(folder)) if remote.fs.exists(folder) else []
-            for source in (f for f in found if not f.endswith(".tmp")):
-                local.mkdir(parents=True, exist_ok=True)
-                draft = local.parent / f"{key}.{os.getpid()}"
-                remote.fs.get_file(source, str(draft))
-                draft.replace(local / remote.fs.name(source))
-        entries = (
-            sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
-        )
+            self._fetch_entries(folder)
+        entries = sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
         return _plain(load_yaml(str(entries[-1]))) if entries else None
+
+    def _fetch_entries(self, folder: PurePosixPath) -> None:
+        remote = self._remote_runs
+        theirs = remote.fs.join(remote.path, "runs", *folder.parts)
+        found = sorted(remote.fs.find(theirs)) if remote.fs.exists(theirs) else []
+        for entry in (f for f in found if not f.endswith(".tmp")):
+            kept = self._local_runs / folder / remote.fs.name(entry)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            draft = kept.parent.parent / f"{kept.name}.{os.getpid()}"
+            remote.fs.get_file(entry, str(draft))
+            draft.replace(kept)
 
     def missing(self, entries: Iterable[Entry]) -> set[str]:
         """Hashes of outputs that neither this node's cache nor the remote holds; one question for all."""
@@ -226,6 +239,14 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
     for dep, hash_info, meta in own:
         dep.hash_info, dep.meta = hash_info, meta
     return all(path in outs for path in from_others)
+
+
+def _run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePosixPath:
+    """Where DVC's run-cache keeps a stage's entry: by the hash of what goes in, then of what came out."""
+    from dvc.stage.cache import _get_cache_hash, _get_stage_hash
+
+    key = _get_stage_hash(stage)
+    return PurePosixPath(key[:2], key, _get_cache_hash(dict(entry)) if entry else "any")
 
 
 def producers(stage: Stage, stages: Iterable[Stage]) -> dict[str, str]:

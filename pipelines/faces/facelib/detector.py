@@ -63,7 +63,7 @@ class Mtcnn:
         self.pnet, self.rnet, self.onet = (self._place(net()) for net in (PNet, RNet, ONet))
 
     def _place(self, net: nn.Module) -> nn.Module:
-        return _fourth_channel(net).eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        return _widened(net).eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def find(self, images: NDArray[np.uint8]) -> list[Faces]:
@@ -132,14 +132,24 @@ class Mtcnn:
         return _moved(boxes, moves[passed]).cpu().numpy(), landmarks.cpu().numpy(), owner.cpu().numpy()
 
 
-def _fourth_channel(net: nn.Module) -> nn.Module:
-    """Let the first layer take, and ignore, a fourth channel."""
-    first = net.conv1
-    wide = nn.Conv2d(4, first.out_channels, first.kernel_size)
-    wide.weight.data = nn.functional.pad(first.weight.data, (0, 0, 0, 0, 0, 1))
-    wide.bias.data = first.bias.data
-    net.conv1 = wide
+def _widened(net: nn.Module) -> nn.Module:
+    """Let the first layer take a fourth channel, and give a multiple of 16, all new weights zero.
+
+    The results stay the same; pixels of 16 bytes and layers that fill the processor's registers are faster.
+    """
+    wide = -(-net.conv1.out_channels // 16) * 16
+    net.conv1 = _padded(net.conv1, 4, wide)
+    net.prelu1.weight = nn.Parameter(nn.functional.pad(net.prelu1.weight, (0, wide - len(net.prelu1.weight))))
+    net.conv2 = _padded(net.conv2, wide, net.conv2.out_channels)
     return net
+
+
+def _padded(layer: nn.Conv2d, channels_in: int, channels_out: int) -> nn.Conv2d:
+    result = nn.Conv2d(channels_in, channels_out, layer.kernel_size)
+    more_in, more_out = channels_in - layer.in_channels, channels_out - layer.out_channels
+    result.weight = nn.Parameter(nn.functional.pad(layer.weight, (0, 0, 0, 0, 0, more_in, 0, more_out)))
+    result.bias = nn.Parameter(nn.functional.pad(layer.bias, (0, more_out)))
+    return result
 
 
 def _integral(images: NDArray[np.uint8], device: torch.device) -> Tensor:
