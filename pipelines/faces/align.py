@@ -140,7 +140,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     params = load(Params, "align")
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
+    warnings.filterwarnings(
+        "ignore", module=r"PIL\."
+    )  # of odd tags and large images: what matters is a reject
     names = partitions.names(FACES)
     total = sum(
         face["face"] == 0

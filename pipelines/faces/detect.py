@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image
 
 from facelib import images, partitions
 from facelib.detector import Faces, Mtcnn, choose_device
@@ -119,7 +118,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     params = load(Params, "detect")
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
+    warnings.filterwarnings(
+        "ignore", module=r"PIL\."
+    )  # of odd tags and large images: what matters is a reject
     torch.set_num_threads(1)  # batches run side by side instead: the bytes do not depend on how many
     device, why = choose_device(params.device)
     print(f"detect: on {device} ({why})", flush=True)

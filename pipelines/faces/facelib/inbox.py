@@ -31,19 +31,22 @@ class Entry:
             raise ValueError(f"{self.path!r} leads out of the inbox")
 
 
+def _entry(fields: dict[str, str | int]) -> Entry:
+    return Entry(**fields)  # type: ignore[arg-type]  # a wrong type or name is a TypeError
+
+
 def listing(path: Path) -> dict[str, list[Entry]]:
     """The source listing: entries by partition, sorted. Raises SystemExit where it is missing or malformed."""
     try:
-        partitions = json.loads(path.read_text())["partitions"]
+        partitions = sorted(json.loads(path.read_text())["partitions"].items())
         return {
-            name: sorted((Entry(**entry) for entry in partitions[name]), key=lambda e: e.path)
-            for name in sorted(partitions)
+            name: sorted(map(_entry, entries), key=lambda entry: entry.path) for name, entries in partitions
         }
     except FileNotFoundError:
         raise SystemExit(
             f"{path} is not here; it lists the inbox, and a run's first step writes it"
         ) from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SystemExit(f"{path} is no source listing ({error}); write it again from the inbox") from None
 
 

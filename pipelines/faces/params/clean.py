@@ -13,7 +13,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
         24, ge=0, le=10_000, description="Below: too_small; side of the face in the photograph, px"
     )
     min_sharpness: float = Field(
-        0.02,
+        0.1,
         ge=0,
         le=10,
         description="Below: blurry; detail at the face's own scale as share of its contrast",
@@ -26,9 +26,9 @@ class Params(BaseModel, extra="forbid", frozen=True):
     max_cut_off: float = Field(
         0.25, ge=0, le=1, description="Above: cut_off; share of the aligned face outside the photograph"
     )
-    max_yaw: float = Field(60, ge=0, le=90, description="Above: extreme_pose; turn to the side, degrees")
-    max_pitch: float = Field(60, ge=0, le=90, description="Above: extreme_pose; turn up or down, degrees")
+    max_yaw: float = Field(50, ge=0, le=90, description="Above: extreme_pose; turn to the side, degrees")
+    max_pitch: float = Field(45, ge=0, le=90, description="Above: extreme_pose; turn up or down, degrees")
     max_duplicate_bits: int = Field(
-        10, ge=0, le=128, description="Fingerprints that differ in no more of their 256 bits: duplicate"
+        20, ge=0, le=128, description="Fingerprints that differ in no more of their 256 bits: duplicate"
     )
     min_faces: int = Field(2, ge=1, le=1000, description="Identities with fewer faces left: single")

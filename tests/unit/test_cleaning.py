@@ -1,0 +1,122 @@
+"""What is dropped, for which reason, with which numbers."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
+
+from facelib.cleaning import RULES, Decision, decide, near_pairs
+from params.clean import Params
+
+LIMITS = Params().model_dump()
+GOOD = {
+    "probability": 1.0,
+    "face_px": 100.0,
+    "cut_off": 0.0,
+    "brightness": 120.0,
+    "contrast": 40.0,
+    "sharpness": 0.5,
+    "yaw": 0.0,
+    "pitch": 0.0,
+}
+
+
+def face(number: int, identity: str | None = "Ann", **measured: Any) -> dict[str, Any]:
+    """A good face; its fingerprint is far from all other numbers'."""
+    fingerprint = np.random.default_rng(number).bytes(32)
+    return {"key": f"{number:03}", "identity": identity, "fingerprint": fingerprint} | GOOD | measured
+
+
+def reasons(*faces: dict[str, Any], **limits: float) -> list[str]:
+    dropped = decide(faces, LIMITS | limits)
+    return [dropped[row].reason if row in dropped else "" for row in range(len(faces))]
+
+
+@pytest.mark.parametrize(
+    ("measured", "reason"),
+    [
+        ({"probability": 0.5}, "not_a_face"),
+        ({"face_px": 10.0}, "too_small"),
+        ({"cut_off": 0.6}, "cut_off"),
+        ({"brightness": 5.0}, "dark"),
+        ({"brightness": 250.0}, "bright"),
+        ({"contrast": 1.0}, "flat"),
+        ({"sharpness": 0.01}, "blurry"),
+        ({"yaw": -80.0}, "extreme_pose"),
+        ({"pitch": 80.0}, "extreme_pose"),
+        ({"identity": None}, "unlabelled"),
+        ({"probability": 0.5, "sharpness": 0.01}, "not_a_face"),  # the first rule that applies
+    ],
+)
+def test_each_rule(measured: dict[str, Any], reason: str) -> None:
+    assert reasons(face(1), face(2), face(3, **measured)) == ["", "", reason]
+
+
+def test_a_decision_has_the_measured_number_and_the_threshold() -> None:
+    dropped = decide([face(1), face(2), face(3, yaw=-80.0)], LIMITS)
+    assert dropped == {2: Decision("extreme_pose", 80.0, LIMITS["max_yaw"])}
+
+
+def test_a_face_at_the_threshold_is_kept() -> None:
+    assert reasons(face(1), face(2, sharpness=LIMITS["min_sharpness"], yaw=LIMITS["max_yaw"])) == ["", ""]
+
+
+def test_every_threshold_is_a_parameter_of_the_stage() -> None:
+    assert {rule.limit for rule in RULES} | {"max_duplicate_bits", "min_faces"} == set(LIMITS)
+
+
+def flipped(fingerprint: bytes, bits: int) -> bytes:
+    mask = np.packbits(np.arange(256) < bits).tobytes()
+    return bytes(a ^ b for a, b in zip(fingerprint, mask, strict=True))
+
+
+def test_of_near_duplicates_the_first_stays() -> None:
+    near, far = (face(2, fingerprint=flipped(face(1)["fingerprint"], bits)) for bits in (20, 21))
+    assert decide([face(1), near, face(4)], LIMITS) == {1: Decision("duplicate", 20, 20)}
+    assert reasons(face(1), far, face(4)) == ["", "", ""]
+    assert reasons(face(1), far, face(4), max_duplicate_bits=21) == ["", "duplicate", ""]
+
+
+def test_one_photograph_under_two_names_drops_both() -> None:
+    faces = [
+        face(1),
+        face(2),
+        face(3),
+        face(4, "Bob", fingerprint=face(1)["fingerprint"]),
+        face(5, "Bob"),
+        face(6, "Bob"),
+    ]
+    assert reasons(*faces) == ["duplicate_identity", "", "", "duplicate_identity", "", ""]
+
+
+def test_a_bad_copy_does_not_drop_the_good_one() -> None:
+    faces = [face(1, sharpness=0.0), face(2, fingerprint=face(1)["fingerprint"]), face(3)]
+    assert reasons(*faces) == ["blurry", "", ""]
+
+
+def test_who_is_left_alone_is_single() -> None:
+    faces = [face(1), face(2, fingerprint=face(1)["fingerprint"]), face(3, "Bob"), face(4, "Bob")]
+    assert reasons(*faces) == ["single", "duplicate", "", ""]
+    assert reasons(*faces, min_faces=1) == ["", "duplicate", "", ""]
+
+
+def test_no_faces_at_all() -> None:
+    assert decide([], LIMITS) == {}
+
+
+def test_near_pairs_are_all_pairs_across_blocks() -> None:
+    rng = np.random.default_rng(0)
+    prints = rng.integers(0, 2**63, (40, 4), np.uint64)
+    prints[[5, 17, 33]] = prints[2]
+    prints[17, 0] ^= np.uint64(0b111)
+    every = [
+        (a, b, sum(int(x ^ y).bit_count() for x, y in zip(prints[a], prints[b], strict=True)))
+        for a in range(40)
+        for b in range(a + 1, 40)
+    ]
+    for most in (0, 3, 110):
+        assert sorted(near_pairs(prints, most, block=7)) == [pair for pair in every if pair[2] <= most]

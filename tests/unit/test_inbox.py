@@ -1,0 +1,127 @@
+"""Taking files out of the inbox, alone and as the download stage does."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+sys.path.insert(0, str(PIPELINE))
+
+from facelib import inbox, partitions
+
+
+def entry(path: str, data: bytes) -> dict[str, str | int]:
+    return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+@pytest.mark.parametrize(
+    ("path", "partition", "identity"),
+    [
+        ("2026-11-01/Ann/x.jpg", "2026-11-01", "Ann"),
+        ("2026-11-01/x.jpg", "2026-11-01", None),
+        ("2026-11-01/team/Ann/x.jpg", "2026-11-01", "Ann"),
+        ("Ann/x.jpg", "undated", "Ann"),
+        ("x.jpg", "undated", None),
+    ],
+)
+def test_identity_is_the_folder_that_holds_the_file(path: str, partition: str, identity: str | None) -> None:
+    assert inbox.identity(path, partition) == identity
+
+
+@pytest.mark.parametrize("path", ["../x.jpg", "/etc/passwd", "a/../../x.jpg"])
+def test_a_listing_cannot_lead_out_of_the_inbox(path: str, tmp_path: Path) -> None:
+    (tmp_path / "source.json").write_text(json.dumps({"partitions": {"undated": [entry(path, b"x")]}}))
+    with pytest.raises(SystemExit, match="leads out of the inbox"):
+        inbox.listing(tmp_path / "source.json")
+
+
+def test_a_damaged_listing_is_one_line(tmp_path: Path) -> None:
+    for text in ("", "{}", '{"partitions": {"a": [{"path": "x"}]}}', '{"partitions": []}'):
+        (tmp_path / "source.json").write_text(text)
+        with pytest.raises(SystemExit, match="is no source listing"):
+            inbox.listing(tmp_path / "source.json")
+
+
+def test_take_tells_why_a_file_cannot_be_taken(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(b"good")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "grown").write_bytes(b"good and more")
+    (tmp_path / "edited").write_bytes(b"evil")
+
+    def reason(path: str, data: bytes = b"good", most: int = 100) -> str:
+        with pytest.raises(inbox.Missing) as missing:
+            inbox.take(tmp_path, inbox.Entry(**entry(path, data)), most)  # type: ignore[arg-type]
+        return missing.value.reason
+
+    assert inbox.take(tmp_path, inbox.Entry(**entry("good", b"good")), 4) == b"good"  # type: ignore[arg-type]
+    assert reason("gone") == "vanished"
+    assert reason("good/below") == "vanished"
+    assert reason("folder") == "unreadable"
+    assert reason("grown") == reason("edited") == "changed"
+    assert reason("good", b"") == "empty"
+    assert reason("good", most=3) == "too_large"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Path:
+    """The download stage's declared files beside an inbox of three photographs."""
+    for name in ("download.py", "params/__init__.py", "params/download.py", "params.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PIPELINE / name, tmp_path / name)
+    for name in ("partitions", "progress", "inbox"):
+        (tmp_path / "facelib").mkdir(exist_ok=True)
+        shutil.copy(PIPELINE / "facelib" / f"{name}.py", tmp_path / "facelib")
+    entries = {}
+    for path in ("2026-11-01/Ann/1.jpg", "2026-11-01/loose.jpg", "2026-11-08/Bob/1.jpg"):
+        file = tmp_path / "inbox" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(path.encode() * 3)
+        entries.setdefault(path[:10], []).append(entry(path, path.encode() * 3))
+    (tmp_path / "source.json").write_text(json.dumps({"partitions": entries}))
+    return tmp_path
+
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {name: value for name, value in os.environ.items() if name != "INBOX"} | environment
+    return subprocess.run(
+        [sys.executable, "download.py"],
+        check=False,
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_download_takes_the_bytes_and_lists_what_it_could_not(stage: Path) -> None:
+    (stage / "inbox/2026-11-08/Bob/1.jpg").unlink()
+    done = run(stage, INBOX=str(stage / "inbox"))
+    assert done.returncode == 0, done.stderr
+    taken = list(partitions.read(stage / "data/photos/2026-11-01.parquet"))
+    assert [(row["path"], row["identity"]) for row in taken] == [
+        ("2026-11-01/Ann/1.jpg", "Ann"),
+        ("2026-11-01/loose.jpg", None),
+    ]
+    assert taken[0]["image"] == b"2026-11-01/Ann/1.jpg" * 3
+    assert list(partitions.read(stage / "data/photos/2026-11-08.parquet")) == []
+    rejects = list(partitions.read(stage / "data/rejects/download/2026-11-08.parquet"))
+    assert [(row["path"], row["reason"]) for row in rejects] == [("2026-11-08/Bob/1.jpg", "vanished")]
+    assert "3 files" in done.stdout and "1 rejected" in done.stdout
+
+
+def test_download_without_inbox_or_with_the_wrong_one_fails_in_one_line(stage: Path) -> None:
+    (stage / "other").mkdir()
+    for environment, words in (
+        ({}, "INBOX is not set"),
+        ({"INBOX": str(stage / "none")}, "is not a folder"),
+        ({"INBOX": str(stage / "other")}, "3 of 3 listed files are missing"),
+    ):
+        done = run(stage, **environment)
+        assert done.returncode == 1
+        assert words in done.stderr and done.stderr.count("\n") == 1
