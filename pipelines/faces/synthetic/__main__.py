@@ -8,7 +8,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as a folder: make the package importable
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from synthetic.inbox import Settings, fill  # noqa: E402
+from synthetic.inbox import Settings, fill
 
 
 def number(low: float, high: float, kind: type = int):  # type: ignore[no-untyped-def]

@@ -13,6 +13,8 @@ from synthetic.person import Person
 
 Array = NDArray[np.float32]
 HEAD, HAIR, EAR, NECK, TORSO, GLASSES = range(6)
+LONG = ("bob", "long", "curly", "afro")
+"""Styles of hair that may hang lower than the ears."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,11 @@ class Surface:
     """Points of one or more parts."""
 
     points: Array
-    """[N, 3], cm"""
+    """[3, N], cm"""
     normals: Array
-    """[N, 3], unit length"""
+    """[3, N], unit length"""
     uv: Array
-    """[N, 2], cm: where on the part's texture; for the head x and y of the face at rest"""
+    """[2, N], cm: where on the part's texture; for the head x and y of the face at rest"""
     part: NDArray[np.uint8]
     """[N]"""
     open: Array
@@ -94,7 +96,7 @@ def mouth(person: Person, look: Look, x: Array) -> tuple[Array, Array, Array, Ar
     """Upper lip's upper edge, its lower edge, lower lip's upper edge, its lower edge: heights at x; all meet in the corners."""
     half = person.mouth_width * (1 + 0.16 * look.smile)
     t = np.clip(np.abs(x) / half, 0, 1)
-    line = person.mouth_y + 0.1 + (0.5 * look.smile - 0.12) * t * t + 0.06 * np.cos(9 * t) * (1 - t)
+    line = person.mouth_y + 0.1 + (0.5 * look.smile - 0.02) * t * t + 0.06 * np.cos(9 * t) * (1 - t)
     gap = (0.55 * look.jaw + 0.28 * max(0.0, look.smile - 0.35)) * (1 - t * t)
     arch = (1 - t * t) ** 0.75
     bow = 1 - 0.28 * np.exp(-((x / 0.35) ** 2)) + 0.12 * np.exp(-(((np.abs(x) - 0.6) / 0.35) ** 2))
@@ -112,9 +114,9 @@ def relief(p: Person, look: Look, x: Array, y: Array) -> Array:
     z += 0.55 * bump(ax, y, p.eye_x, -0.02, 1.1 * p.eye_size, 0.72 * p.eye_size)
     tip = -p.nose_length
     t = np.clip((1.0 - y) / (1.0 - tip), 0, 1)
-    height = p.nose_bridge * (0.28 + 0.5 * t) * step(2.6, 0.4, y) + (0.75 + p.nose_tip) * t**2
-    width = (0.75 + 0.45 * t**2) * (0.55 + 0.45 * p.nose_width)
-    z += height * np.exp(-((ax / width) ** 2)) * step(tip - 0.85, tip + 0.1, y)
+    height = p.nose_bridge * (0.24 + 0.5 * t) * step(2.6, 0.4, y) + (0.7 + p.nose_tip) * t**2
+    width = (0.58 + 0.5 * t**2) * (0.5 + 0.5 * p.nose_width)
+    z += height * np.exp(-((ax / width) ** 2)) * step(tip - 1.0, tip + 0.25, y)
     z += 0.45 * bump(x, y, 0, tip + 0.1, 0.75, 0.65)
     z += 0.8 * bump(ax, y, 1.22 * p.nose_width * (1 + 0.08 * look.smile), tip - 0.15, 0.52, 0.55)
     z += p.cheekbones * bump(ax, y, 4.6, -2.0, 1.9, 1.3)
@@ -170,17 +172,18 @@ def ring(
 
 
 def normals_of(grid: Array) -> Array:
-    """Unit normals, outward, of a grid [H, W, 3] whose rows go down and whose columns go to the right."""
-    down, right = np.gradient(grid, axis=0), np.gradient(grid, axis=1)
-    n = np.stack(
-        [
-            down[..., 1] * right[..., 2] - down[..., 2] * right[..., 1],
-            down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2],
-            down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0],
-        ],
-        axis=-1,
-    )
-    return n / (np.sqrt((n * n).sum(-1, keepdims=True)) + 1e-9)
+    """Unit normals, outward, of a grid [3, H, W] whose rows go down and whose columns go to the right."""
+
+    def slope(axis: int) -> Array:
+        out = np.empty_like(grid)
+        to = np.moveaxis(out, axis, 0)
+        of = np.moveaxis(grid, axis, 0)
+        to[1:-1], to[0], to[-1] = of[2:] - of[:-2], of[1] - of[0], of[-1] - of[-2]
+        return out
+
+    (dx, dy, dz), (rx, ry, rz) = slope(1), slope(2)
+    n = np.stack([dy * rz - dz * ry, dz * rx - dx * rz, dx * ry - dy * rx])
+    return n / (np.sqrt(n[0] ** 2 + n[1] ** 2 + n[2] ** 2) + 1e-9)
 
 
 def box_mean(a: Array, r: int) -> Array:
@@ -198,38 +201,32 @@ def box_mean(a: Array, r: int) -> Array:
 
 
 def surface(
-    grid: Array,
-    u: Array,
-    v: Array,
-    part: int,
-    keep: NDArray[np.bool_] | None = None,
-    open_: Array | None = None,
+    x: Array, y: Array, z: Array, uv: tuple[Array, Array], part: int, light: Array, keep: Array | bool = True
 ) -> Surface:
-    """The surface of a grid [H, W, 3] with texture places [H, W]; only points in `keep`."""
-    shape = grid.shape[:2]
-    chosen = np.ones(shape, bool) if keep is None else keep
-    light = np.broadcast_to(np.float32(1) if open_ is None else open_, shape)[chosen]
-    places = np.stack([np.broadcast_to(u, shape)[chosen], np.broadcast_to(v, shape)[chosen]], -1)
-    points, normals = grid[chosen].astype(np.float32), normals_of(grid)[chosen].astype(np.float32)
-    part_of = np.full(len(points), part, np.uint8)
-    return Surface(points, normals, places.astype(np.float32), part_of, light.astype(np.float32))
+    """The surface of a grid; everything is spread to its shape [H, W]. Only points in `keep` stay."""
+    x, y, z, u, v, light, keep = np.broadcast_arrays(x, y, z, *uv, light, keep)
+    grid = np.stack([x, y, z]).astype(np.float32)
+    points, normals = grid[:, keep], normals_of(grid)[:, keep]
+    places = np.stack([u[keep], v[keep]]).astype(np.float32)
+    return Surface(
+        points, normals, places, np.full(points.shape[1], part, np.uint8), light[keep].astype(np.float32)
+    )
 
 
 def head(p: Person, look: Look) -> Surface:
     """The head without hair and ears."""
-    s = np.linspace(0, 1, 250, dtype=np.float32)
+    s = np.linspace(0, 1, 225, dtype=np.float32)
     t = curve(s, (0, 0.12, 0.27, 0.88, 1), (0, 0.12, 0.33, 0.88, 1))[:, None]  # more rows where the face is
-    w = np.linspace(-1, 1, 270, dtype=np.float32)[None]
-    angle = 2.5 * (0.52 * w + 0.48 * w**3)
+    w = np.linspace(-1, 1, 230, dtype=np.float32)[None]
+    angle = 2.3 * (0.54 * w + 0.46 * w**3)
     y, width, front, middle, back = profile(p, t)
-    x, z = ring(angle, width, front, middle, back, 0.88)
-    y = np.broadcast_to(y, x.shape)
+    x, z = ring(angle, width, front, middle, back, 0.93)
     facing = step(0.0, 0.35, np.cos(angle)) * step(1, 0.9, t)
     out = relief(p, look, x, y) * facing
-    cavity = box_mean(out, 9) - out
+    cavity = box_mean(out, 8) - out
     drop = 0.75 * look.jaw * step(p.mouth_y + 0.15, p.mouth_y - 0.9, y) * step(-0.2, 0.5, np.cos(angle))
     light = np.clip(1 - 0.75 * np.maximum(cavity, 0), 0.35, 1) * (0.45 + 0.55 * step(1.0, 0.93, t))
-    return surface(np.stack([x, y - drop, z + out], -1), x, y, HEAD, open_=light)
+    return surface(x, y - drop, z + out, (x, y), HEAD, light)
 
 
 def hair_edge(p: Person, look: Look, angle: Array) -> Array:
@@ -250,7 +247,7 @@ def hair_edge(p: Person, look: Look, angle: Array) -> Array:
     if p.style == "fringe":
         edge = np.minimum(edge, np.where(a < 55, 3.2 + 0.3 * np.sin(9 * angle + 5 * p.parting), 99))
     if p.style == "parted":
-        edge = edge - 1.3 * np.exp(-(((np.degrees(angle) - 30 * np.sign(p.parting)) / 22) ** 2))
+        edge = edge - 1.3 * np.exp(-(((np.degrees(angle) - 30 * float(np.sign(p.parting))) / 22) ** 2))
     return edge
 
 
@@ -268,97 +265,95 @@ def hair(p: Person, look: Look) -> Surface | None:
         "fringe": 1.0,
     }.get(p.style, 1.2)
     thick *= p.hair_volume * look.hair_volume
-    s = np.linspace(0, 1, 230, dtype=np.float32)[:, None]
-    angle = np.linspace(-2.6, 2.6, 250, dtype=np.float32)[None]
+    s = np.linspace(0, 1 if p.style in LONG else 0.8, 190, dtype=np.float32)[:, None]
+    angle = np.linspace(-2.6, 2.6, 200, dtype=np.float32)[None]
     y, width, front, middle, back = profile(p, np.minimum(s * 0.98, 0.6))
     below = np.maximum(s * 0.98 - 0.6, 0)
     y = y - 36 * below
     width = width + 3.0 * np.sqrt(below)
     x, z = ring(angle, width, front, middle, back, 0.95)
-    y = np.broadcast_to(y, x.shape)
     above = y - hair_edge(p, look, angle)
     grow = 0.12 + 0.88 * step(-0.2, 3.0 if p.style in ("fringe", "afro", "curly") else 4.5, above)
-    shape = np.ones_like(x)
     if p.style in ("curly", "afro"):
-        shape = shape + 0.16 * np.sin(11 * angle + 3 * np.sin(y)) * np.sin(1.9 * y + 2 * np.sin(5 * angle))
+        grow = grow * (
+            1 + 0.16 * np.sin(11 * angle + 3 * np.sin(y)) * np.sin(1.9 * y + 2 * np.sin(5 * angle))
+        )
     if p.style == "parted":
-        shape = shape - 0.7 * np.exp(-(((x - 3.2 * np.sign(p.parting)) / 0.5) ** 2)) * step(3, 6, y)
-    out = thick * grow * shape
-    r = np.sqrt(x * x + (z + 1) ** 2) + 1e-6
+        grow = grow * (
+            1 - 0.7 * np.exp(-(((x - 3.2 * float(np.sign(p.parting))) / 0.5) ** 2)) * step(3, 6, y)
+        )
+    out = thick * grow
     side = np.sqrt(np.clip(1 - ((y - 1) / 11.5) ** 2, 0.05, 1)) * (y > 1) + (y <= 1)
+    away = out * side / (np.sqrt(x * x + (z + 1) ** 2) + 1e-6)
     lift = np.where(y > 1, (y - 1) / 11.5, 0)
-    grid = np.stack([x * (1 + out * side / r), y + out * lift, z + (z + 1) * out * side / r], -1)
     rough = 0.3 * np.sin(47 * angle) * np.sin(31 * angle + 1.3) * (0.4 + step(0, 3, above))
     light = np.clip(0.55 + 0.15 * out, 0.4, 1)
-    return surface(grid, angle * 9, y, HAIR, above + rough > 0, light)
+    x, y_out, z = x * (1 + away), y + out * lift, z + (z + 1) * away
+    return surface(x, y_out, z, (angle * 9, y), HAIR, light, above + rough > 0)
 
 
 def ears(p: Person) -> list[Surface]:
     """Both ears: flattened bowls beside the head."""
-    out = []
-    v = np.linspace(0.02, np.pi - 0.02, 80, dtype=np.float32)[:, None]
-    w = np.linspace(-np.pi, np.pi, 100, dtype=np.float32)[None]
-    for side in (-1.0, 1.0):
-        fy = np.cos(v) * np.ones_like(w)
-        outline = np.sin(v) * (1 + 0.18 * np.cos(v))
-        fz, fx = outline * np.sin(w), outline * np.cos(w)
-        hollow = np.sqrt(fy**2 + fz**2)
-        thick = np.where(fx > 0, 0.25 + 0.45 * np.exp(-(((hollow - 0.85) / 0.16) ** 2)), 0.3)
-        y, z, x = 3.0 * p.ear_size * fy - 1.4, 1.65 * p.ear_size * fz, fx * thick
-        a = np.radians(p.ear_angle)
-        x, z = x * np.cos(a) - z * np.sin(a) * 0.9, z * np.cos(a) + x * np.sin(a)
-        grid = np.stack([side * (x + 7.7 * p.head_width), y + 0 * x, z - 2.1], -1)
-        grid = grid if side > 0 else grid[:, ::-1]
-        keep = np.ones(fy.shape, bool)
-        light = np.broadcast_to(0.55 + 0.45 * step(0.3, 0.9, hollow), fy.shape)
-        light = light if side > 0 else light[:, ::-1]
-        out.append(surface(grid, fz, fy, EAR, keep, light))
-    return out
+    v = np.linspace(0.02, np.pi - 0.02, 70, dtype=np.float32)[:, None]
+    w = np.linspace(-np.pi, np.pi, 76, dtype=np.float32)[None]
+    outline = np.sin(v) * (1 + 0.18 * np.cos(v))
+    fx, fy, fz = outline * np.cos(w), np.cos(v), outline * np.sin(w)
+    hollow = np.sqrt(fy**2 + fz**2)
+    x = fx * np.where(fx > 0, 0.25 + 0.45 * np.exp(-(((hollow - 0.85) / 0.16) ** 2)), 0.3)
+    y, z = 3.0 * p.ear_size * fy - 1.4, 1.65 * p.ear_size * fz
+    a = float(np.radians(p.ear_angle))
+    x, z = x * np.cos(a) - z * np.sin(a) * 0.9, z * np.cos(a) + x * np.sin(a)
+    x, z = x + 7.75 * p.head_width, z - 2.1
+    light = 0.5 + 0.5 * step(0.3, 0.9, hollow)
+    right = surface(x, y, z, (fz, fy), EAR, light)
+    mirror = np.array([[-1], [1], [1]], np.float32)
+    left = Surface(right.points * mirror, right.normals * mirror, right.uv, right.part, right.open)
+    return [left, right]
 
 
 def neck(p: Person) -> Surface:
     """From below the jaw to the collar."""
-    y = np.linspace(-4, -19, 150, dtype=np.float32)[:, None]
-    angle = np.linspace(-1.9, 1.9, 130, dtype=np.float32)[None]
-    wide = (4.9 + 1.5 * p.masculine) * (1 + 0.9 * step(-12, -19, y) ** 2)
-    x, z = wide * np.sin(angle), (0.92 * wide) * np.cos(angle) - 2.6 + 0.12 * (y + 10)
+    y = np.linspace(-4, -17, 90, dtype=np.float32)[:, None]
+    angle = np.linspace(-1.9, 1.9, 90, dtype=np.float32)[None]
+    wide = 4.9 + 1.4 * p.masculine + 0.5 * step(-11, -17, y)
+    x, z = wide * np.sin(angle), 0.92 * wide * np.cos(angle) - 3.0 + 0.2 * (y + 10)
     z = z + 0.25 * p.masculine * bump(x, y, 0, -13.0, 0.8, 1.2)
-    z = z + 0.3 * np.exp(-(((np.abs(x) - 2.2 - 0.25 * (y + 17)) / 0.7) ** 2)) * step(0, 3, z)
-    y = np.broadcast_to(y, x.shape)
-    return surface(np.stack([x, y, z], -1), x, y, NECK, open_=0.45 + 0.55 * step(-9, -16, y))
+    z = z + 0.25 * np.exp(-(((np.abs(x) - 2.2 - 0.25 * (y + 17)) / 0.7) ** 2)) * step(0, 3, z)
+    return surface(x, y, z, (x, y), NECK, 0.45 + 0.55 * step(-9, -16, y))
 
 
 def torso(p: Person) -> Surface:
     """Shoulders and chest, clothed."""
-    s = np.linspace(0, 1, 170, dtype=np.float32)[:, None]
-    angle = np.linspace(-1.75, 1.75, 330, dtype=np.float32)[None]
+    s = np.linspace(0, 1, 130, dtype=np.float32)[:, None]
+    angle = np.linspace(-1.7, 1.7, 290, dtype=np.float32)[None]
     broad = 0.9 + 0.22 * p.masculine
-    y = curve(s, (0, 0.12, 0.3, 0.5, 1), (-12.5, -14.3, -16.2, -20.5, -29))
+    y = curve(s, (0, 0.12, 0.3, 0.5, 1), (-12.5, -14.3, -16.2, -20.5, -37))
     wide = curve(s, (0, 0.12, 0.3, 0.42, 0.55, 1), (6.2, 8.5, 15, 18.5, 19.8, 20)) * broad
-    deep = curve(s, (0, 0.12, 0.3, 0.5, 1), (5.2, 6.0, 7.6, 9.6, 10.2))
-    sag = 2.6 * np.cos(angle) ** 2 * step(1.0, 0.1, s)  # the collar lies lower in front
-    x = wide * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.9
-    z = deep * np.cos(angle) - 3
-    return surface(np.stack([x, y - sag, z], -1), x, y - sag, TORSO)
+    deep = curve(s, (0, 0.12, 0.3, 0.5, 1), (5.4, 6.4, 8.0, 9.8, 10.8))
+    y = y - 2.6 * np.cos(angle) ** 2 * step(1.0, 0.1, s)  # the collar lies lower in front
+    x = wide * np.sin(angle)
+    return surface(x, y, deep * np.cos(angle) - 3, (x, y), TORSO, np.float32(1))
 
 
 def glasses(p: Person) -> Surface:
     """Thin dark frames in front of the eyes."""
-    t = np.linspace(0, 2 * np.pi, 260, dtype=np.float32)[:, None]
+    t = np.linspace(0, 2 * np.pi, 220, dtype=np.float32)[:, None]
     k = np.linspace(-0.13, 0.13, 4, dtype=np.float32)[None]
-    grids = []
+    cx, cy = (np.abs(f) ** 0.7 * np.sign(f) for f in (np.cos(t), np.sin(t)))
+    z = np.linspace(8.2, -1, 110, dtype=np.float32)[:, None]
+    temple = np.interp(z, (-1, 8.2), (8.1 * p.head_width, p.eye_x + 2.5)).astype(np.float32)
+    bridge = np.linspace(-p.eye_x + 2.4, p.eye_x - 2.4, 50, dtype=np.float32)[:, None]
+    places = [(bridge, 0.35 + k + 0.15 * np.cos(bridge * 2), np.float32(9.9))]
     for side in (-1.0, 1.0):
-        cx, cy = np.abs(np.cos(t)) ** 0.7 * np.sign(np.cos(t)), np.abs(np.sin(t)) ** 0.7 * np.sign(np.sin(t))
-        x, y = side * p.eye_x + (2.45 + k) * cx, -0.2 + (1.85 + k) * cy
-        grids.append(np.stack([x, y, 9.9 - 0.035 * x * x + 0 * k], -1))
-        z = np.linspace(8.2, -1, 130, dtype=np.float32)[:, None]
-        x = side * np.interp(z, (-1, 8.2), (8.1 * p.head_width, p.eye_x + 2.5)).astype(np.float32)
-        grids.append(np.stack([x + 0 * k, 0.5 + k + 0 * x, z + 0 * k], -1))
-    x = np.linspace(-p.eye_x + 2.4, p.eye_x - 2.4, 60, dtype=np.float32)[:, None]
-    grids.append(np.stack([x + 0 * k, 0.35 + k + 0.15 * np.cos(x * 2), 9.9 + 0 * k + 0 * x], -1))
-    points = np.concatenate([g.reshape(-1, 3) for g in grids]).astype(np.float32)
-    n = len(points)
-    normal = np.tile(np.array([0, 0.3, 0.95], np.float32), (n, 1))
+        rim = side * p.eye_x + (2.45 + k) * cx
+        places += [(rim, -0.2 + (1.85 + k) * cy, 9.9 - 0.035 * rim * rim), (side * temple, 0.5 + k, z)]
+    points = np.concatenate([np.stack(np.broadcast_arrays(*c)).reshape(3, -1) for c in places], axis=1)
+    n = points.shape[1]
+    normals = np.tile(np.array([[0], [0.3], [0.95]], np.float32), (1, n))
     return Surface(
-        points, normal, np.zeros((n, 2), np.float32), np.full(n, GLASSES, np.uint8), np.ones(n, np.float32)
+        points.astype(np.float32),
+        normals,
+        np.zeros((2, n), np.float32),
+        np.full(n, GLASSES, np.uint8),
+        np.ones(n, np.float32),
     )

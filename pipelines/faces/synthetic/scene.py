@@ -45,6 +45,7 @@ def look_of(person: Person, rng: np.random.Generator, d: float) -> Look:
     tint = np.array([1 + warm, 1.0, 1 - warm])
     sky = fill * np.array([1 - 0.5 * warm, 1.0, 1 + 0.5 * warm]) * rng.uniform(0.9, 1.1, 3)
     ground = fill * rng.uniform(0.4, 0.9) * rng.uniform(0.8, 1.2, 3)
+    dyed = rng.beta(0.9, 1.8) * (0.7 + 0.3 * rng.random(3)) + 0.18 * rng.random(3) ** 3
     return Look(
         yaw=float(60 * d * rng.triangular(-1, 0, 1)),
         pitch=float(26 * d * rng.triangular(-1, 0, 1)),
@@ -60,7 +61,7 @@ def look_of(person: Person, rng: np.random.Generator, d: float) -> Look:
         hair_volume=float(np.clip(rng.normal(1, 0.25 * d), 0.6, 1.5)),
         hair_shade=float(np.exp(rng.normal() * 0.5 * d)),
         glasses=bool(rng.random() < person.glasses),
-        clothes=tuple((rng.beta(0.8, 1.6, 3) * 0.8).tolist()),  # type: ignore[arg-type]
+        clothes=tuple(dyed.tolist()),  # type: ignore[arg-type]
         neckline=float(rng.uniform(-2.5, 4)),
         light=(
             float(np.sin(azimuth) * np.cos(height)),
@@ -83,7 +84,7 @@ def clouds(rng: np.random.Generator, width: int, height: int, cells: int) -> Arr
 def background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     """A wall, a room, shelves, or trees; out of focus."""
     kind = rng.choice(("wall", "room", "shelves", "trees", "lights"))
-    base = rng.uniform(30, 215) + rng.normal(size=3) * 22
+    base = rng.uniform(30, 215) + rng.normal(size=3) * 13 + np.array([6, 0, -6])
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     light = 18 * rng.normal() * x + 22 * rng.normal() * y + 9 * clouds(rng, width, height, 4)
@@ -128,20 +129,20 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
 
 
 def put(
-    picture: Image.Image, person: Person, look: Look, tall: float, middle: tuple[float, float], light: float
+    picture: Image.Image,
+    person: Person,
+    look: Look,
+    tall: float,
+    middle: tuple[float, float],
+    exposure: float,
 ) -> None:
-    """Paint a person into a picture: a head `tall` px high whose centre is at `middle`, exposed by `light`."""
-    layer = render(person, look).colour
-    cover = layer[..., 3:]
-    shown = 1 - np.exp(-1.5 * light * np.maximum(layer[..., :3], 0))
-    rgba = np.concatenate([shown ** (1 / 2.2) * cover, cover], -1)
-    image = Image.fromarray((rgba * 255 + 0.5).astype(np.uint8), "RGBa")
+    """Paint a person into a picture: a head `tall` px high around `middle`, lower where the body would end too early."""
+    image = render(person, look, exposure)
     factor = tall / 23 / PER_CM
     size = (round(image.width * factor), round(image.height * factor))
-    image = image.resize(size, Image.Resampling.BICUBIC).convert("RGBA")
-    picture.paste(
-        image, (round(middle[0] - MIDDLE[0] * factor), round(middle[1] - MIDDLE[1] * factor)), image
-    )
+    image = image.convert("RGBa").resize(size, Image.Resampling.BICUBIC).convert("RGBA")
+    top = max(middle[1] - MIDDLE[1] * factor, picture.height - 0.99 * size[1])
+    picture.paste(image, (round(middle[0] - MIDDLE[0] * factor), round(top)), image)
 
 
 def camera(picture: Image.Image, rng: np.random.Generator, d: float, kind: Kind) -> Image.Image:
@@ -151,7 +152,7 @@ def camera(picture: Image.Image, rng: np.random.Generator, d: float, kind: Kind)
     else:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.45 + 0.9 * d))))
     field = np.asarray(picture, np.float32)
-    balance = 1 + rng.normal(size=3) * 0.09 * d
+    balance = 1 + rng.normal(size=3) * 0.08 * d
     field = field * balance.astype(np.float32) * np.float32(1 + rng.normal() * 0.2 * d)
     if kind == "dark":
         field = field * np.float32(rng.uniform(0.05, 0.1))

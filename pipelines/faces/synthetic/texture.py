@@ -6,7 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthetic.head import EAR, GLASSES, HAIR, HEAD, NECK, TORSO, Array, Look, bump, hair_edge, mouth, step
+from synthetic.head import (
+    EAR,
+    GLASSES,
+    HAIR,
+    HEAD,
+    NECK,
+    TORSO,
+    Array,
+    Look,
+    bump,
+    hair_edge,
+    mouth,
+    step,
+)
 from synthetic.person import Person
 
 DARK = np.array([0.012, 0.009, 0.008], np.float32)
@@ -16,7 +29,9 @@ DARK = np.array([0.012, 0.009, 0.008], np.float32)
 def noise(seed: int, cells: int) -> Array:
     """A smooth random texture [512, 512] of mean 0 and spread 1 with `cells` features a side."""
     small = np.random.default_rng([seed, cells]).normal(size=(cells, cells)).astype(np.float32)
-    big = np.asarray(Image.fromarray(small).resize((512, 512), Image.Resampling.BICUBIC))
+    wrapped = Image.fromarray(np.pad(small, 2, mode="wrap"))
+    inner = (2, 2, cells + 2, cells + 2)
+    big = np.asarray(wrapped.resize((512, 512), Image.Resampling.BICUBIC, box=inner))
     return (big - big.mean()) / big.std()
 
 
@@ -26,14 +41,14 @@ def look_up(texture: Array, u: Array, v: Array, shift: int = 0) -> Array:
 
 
 def blend(colour: Array, over: Array | tuple[float, ...], share: Array) -> None:
-    """Cover `colour` [N, 3] in place with another by a share [N] in 0..1."""
-    share = share[:, None]
-    colour += share * (np.asarray(over, np.float32) - colour)
+    """Cover `colour` [3, N] in place with another ([3] or [3, N]) by a share [N] in 0..1."""
+    over = np.asarray(over, np.float32)
+    colour += share * ((over[:, None] if over.ndim == 1 else over) - colour)
 
 
 def paint(p: Person, look: Look, part: NDArray[np.uint8], uv: Array) -> tuple[Array, Array]:
-    """Linear RGB [N, 3] and gloss [N] of points [N] given by part and place."""
-    colour = np.empty((len(part), 3), np.float32)
+    """Linear RGB [3, N] and gloss [N] of points [N] given by part and place."""
+    colour = np.empty((3, len(part)), np.float32)
     gloss = np.full(len(part), 0.22, np.float32)
     for number, painter in (
         (HEAD, paint_head),
@@ -44,9 +59,9 @@ def paint(p: Person, look: Look, part: NDArray[np.uint8], uv: Array) -> tuple[Ar
     ):
         here = np.flatnonzero(part == number)
         if len(here):
-            colour[here], gloss[here] = painter(p, look, uv[here, 0], uv[here, 1])
+            colour[:, here], gloss[here] = painter(p, look, uv[0, here], uv[1, here])
     framed = part == GLASSES
-    colour[framed], gloss[framed] = DARK * 1.5, 0.8
+    colour[:, framed], gloss[framed] = DARK[:, None] * 1.5, 0.8
     return colour, gloss
 
 
@@ -58,7 +73,7 @@ def paint_skin(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]
         + 0.035 * look_up(noise(7, 96), u * 20, v * 20, shift)
         + 0.03 * look_up(noise(8, 24), u * 20, v * 20, shift)
     )
-    return np.asarray(p.skin, np.float32) * mottle[:, None], np.full(len(u), 0.2, np.float32)
+    return np.asarray(p.skin, np.float32)[:, None] * mottle, np.full(len(u), 0.2, np.float32)
 
 
 def paint_head(p: Person, look: Look, x: Array, y: Array) -> tuple[Array, Array]:
@@ -110,7 +125,7 @@ def lines(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
         ax, y, 0.6, 0, 0.6, 0.8
     )
     shade = strength * np.clip(forehead * (0.7 + look.brows) + feet * (0.6 + look.smile), 0, 1)
-    colour *= 1 - shade[:, None]
+    colour *= 1 - shade
 
 
 def whiskers(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
@@ -144,14 +159,14 @@ def brows(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
         p.brow_y
         + look.brows * (1 - 0.3 * t)
         + p.brow_arch * np.sin(np.clip(t * 1.25, 0, 1.4) * np.pi * 0.75)
-        - 0.28 * t
+        - 0.08 * t
     )
     thick = p.brow_thickness * (1.05 - 0.6 * t)
     hairs = 1 + 0.22 * look_up(noise(23, 160), x * 26 + y * 20, y * 9 + 70)
     share = step(1.15, 0.55, np.abs(y - middle) / thick) * step(-0.1, 0.12, t) * step(1.06, 0.8, t)
-    part = colour[here]
+    part = colour[:, here]
     blend(part, np.asarray(p.hair, np.float32) * 0.45 + DARK, np.clip(0.93 * share * hairs, 0, 1))
-    colour[here] = part
+    colour[:, here] = part
 
 
 def lips(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array) -> None:
@@ -160,7 +175,7 @@ def lips(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array)
     here = np.flatnonzero((np.abs(y - p.mouth_y) < 2.2) & (np.abs(x) < half + 0.5))
     x, y = x[here], y[here]
     upper, top, bottom, lower = mouth(p, look, x)
-    part, shine = colour[here], gloss[here]
+    part, shine = colour[:, here], gloss[here]
     skin = np.asarray(p.skin, np.float32)
     ends = step(1.03, 0.9, np.abs(x) / half)
     red = np.asarray(p.lips, np.float32) * (1 - 0.25 * look.make_up) + look.make_up * np.array(
@@ -177,14 +192,14 @@ def lips(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array)
     blend(part, DARK * 2 + np.array([0.03, 0.004, 0.004], np.float32), open_)
     gap = np.maximum(top - bottom, 0.05)
     teeth = open_ * step(0.78, 0.6, (top - y) / gap) * step(0.95, 0.72, np.abs(x) / half)
-    ivory = np.array([0.62, 0.56, 0.47], np.float32) * (1 - 0.35 * (np.abs(x) / half)[:, None] ** 2)
+    ivory = np.array([[0.62], [0.56], [0.47]], np.float32) * (1 - 0.35 * (x / half) ** 2)
     seams = 1 - 0.25 * step(0.9, 0.98, np.abs(np.cos(np.pi * x / 0.75)))
-    part += teeth[:, None] * (ivory * seams[:, None] - part) * 0.95
+    blend(part, ivory * seams, 0.95 * teeth)
     line = np.exp(-((np.abs((top + bottom) / 2 - y) / (0.09 + (top - bottom) / 2)) ** 4)) * step(
         1.1, 0.98, np.abs(x) / half
     )
     blend(part, DARK + red * 0.12, 0.85 * line * (1 - open_))
-    colour[here], gloss[here] = part, shine
+    colour[:, here], gloss[here] = part, shine
 
 
 def eyes(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array) -> None:
@@ -192,38 +207,34 @@ def eyes(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array)
     half = 1.5 * p.eye_size
     here = np.flatnonzero((np.abs(y) < 1.7) & (np.abs(np.abs(x) - p.eye_x) < half + 0.7))
     x, y = x[here], y[here]
-    part, shine = colour[here], gloss[here]
+    part, shine = colour[:, here], gloss[here]
     skin = np.asarray(p.skin, np.float32)
     side = np.sign(x)
     e = (np.abs(x) - p.eye_x) / half
     arch = np.clip(1 - e * e, 0, 1)
     tilt = p.eye_tilt * half * e * 0.6
-    upper = tilt + 0.62 * p.eye_opening * look.lids * p.eye_size * arch**0.65 * (1 - 0.12 * e)
+    upper = tilt + 0.66 * p.eye_opening * look.lids * p.eye_size * arch**0.65 * (1 - 0.12 * e)
     lower = tilt - 0.43 * p.eye_opening * (0.6 + 0.4 * look.lids) * p.eye_size * arch**0.8 - 0.03
     upper = np.maximum(upper, lower + 0.02)
     within = step(1.04, 0.97, np.abs(e))
     inside = step(0.06, -0.06, y - upper) * step(-0.06, 0.06, y - lower) * within
-    ball = np.full((len(x), 3), (0.56, 0.53, 0.5), np.float32) * (1 - 0.35 * np.clip(e, -1, 1) ** 2)[:, None]
+    ball = np.array([[0.56], [0.53], [0.5]], np.float32) * (1 - 0.35 * np.clip(e, -1, 1) ** 2)
     blend(ball, (0.5, 0.22, 0.2), 0.55 * step(-0.72, -1.0, e))
     gx, gy = look.gaze
     dx, dy = x - side * p.eye_x - gx, y - tilt - 0.06 - gy
     r = np.hypot(dx, dy) / (0.62 * p.eye_size)
     iris = np.asarray(p.iris, np.float32)
     fibres = 1 + 0.3 * look_up(noise(27, 64), np.arctan2(dy, dx) * 60 + 256, r * 4 + 20)
-    ring = (
-        iris
-        * (0.75 + 0.7 * step(0.35, 0.75, r) * step(1.0, 0.8, r) - 0.5 * dy / 0.6)[:, None]
-        * fibres[:, None]
-    )
-    ball += step(1.05, 0.94, r)[:, None] * (ring - ball)
+    ring = iris[:, None] * (0.75 + 0.7 * step(0.35, 0.75, r) * step(1.0, 0.8, r) - 0.8 * dy) * fibres
+    blend(ball, ring, step(1.05, 0.94, r))
     blend(ball, iris * 0.12, 0.85 * np.exp(-(((r - 0.96) / 0.12) ** 2)))
     blend(ball, DARK * 0.5, step(0.5, 0.4, r))
-    ball *= (1 - 0.55 * np.exp(-(np.maximum(upper - y, 0) / 0.2)))[:, None]
+    ball *= 1 - 0.55 * np.exp(-(np.maximum(upper - y, 0) / 0.2))
     lx, ly, lz = look.light
     n = np.sqrt(lx * lx + ly * ly + lz * lz)
     spark = step(0.2, 0.08, np.hypot(dx - 0.27 * lx / n, dy - 0.1 - 0.2 * ly / n))
-    ball += spark[:, None] * 1.1
-    part += inside[:, None] * (ball - part)
+    ball += spark * 1.1
+    blend(part, ball, inside)
     shine[:] *= 1 - 0.7 * inside
     crease = np.exp(-(((y - upper - 0.34 * p.eye_size) / 0.1) ** 2)) * step(1.15, 0.7, np.abs(e))
     blend(part, skin * 0.28, 0.6 * crease)
@@ -244,7 +255,7 @@ def eyes(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array)
         DARK + skin * 0.1,
         (0.5 + 0.3 * look.make_up) * np.exp(-(((y - lower) / 0.075) ** 2)) * step(1.08, 0.9, np.abs(e)),
     )
-    colour[here], gloss[here] = part, shine
+    colour[:, here], gloss[here] = part, shine
 
 
 def paint_hair(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]:
@@ -257,7 +268,7 @@ def paint_hair(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]
     locks = look_up(noise(35, 40), (u + bend) * 14 + 300, v * 2.5 + 300)
     tint = np.clip(1 + 0.3 * strands + 0.22 * locks, 0.25, 1.9) * look.hair_shade
     edge = v - hair_edge(p, look, u / 9)
-    return np.asarray(p.hair, np.float32) * tint[:, None], 0.35 * step(0, 3, edge) * np.clip(
+    return np.asarray(p.hair, np.float32)[:, None] * tint, 0.35 * step(0, 3, edge) * np.clip(
         1 + 0.5 * strands, 0, 2
     )
 
@@ -265,16 +276,16 @@ def paint_hair(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]
 def paint_torso(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]:
     """Clothes with a neckline; skin inside it."""
     kind = look.texture % 4
-    cloth = np.empty((len(u), 3), np.float32)
-    cloth[:] = look.clothes
+    cloth = np.tile(np.array(look.clothes, np.float32)[:, None], (1, len(u)))
     if kind == 1:
-        cloth *= (1 + 0.6 * np.sign(np.sin(v * 2.2)))[:, None] * 0.7
+        cloth *= 0.7 * (1 + 0.6 * np.sign(np.sin(v * 2.2)))
     elif kind == 2:
-        cloth *= (0.75 + 0.3 * np.sign(np.sin(u * 1.5)) + 0.3 * np.sign(np.sin(v * 1.5)))[:, None]
-    cloth *= (1 + 0.12 * look_up(noise(41, 24), u * 8 + 300, v * 8 + 300, look.texture % 32))[:, None]
+        cloth *= 0.75 + 0.3 * np.sign(np.sin(u * 1.5)) + 0.3 * np.sign(np.sin(v * 1.5))
+    cloth *= 1 + 0.12 * look_up(noise(41, 24), u * 8 + 300, v * 8 + 300, look.texture % 32)
     depth = v + 15.2 + look.neckline
     cut = depth - np.abs(u) * (1.0 if kind in (0, 3) else 0.1 * np.abs(u))
     skin, gloss = paint_skin(p, look, u, v)
-    cloth *= (1 - 0.35 * np.exp(-((cut / 0.5) ** 2)))[:, None]
+    cloth *= 1 - 0.35 * np.exp(-((cut / 0.5) ** 2))
     bare = step(-0.1, 0.1, cut)
-    return cloth + bare[:, None] * (skin - cloth), gloss * bare
+    blend(cloth, skin, bare)
+    return cloth, gloss * bare
