@@ -8,6 +8,7 @@ out  results/report.html  opens anywhere: pictures and curves are inside, nothin
 import argparse
 import csv
 import json
+import math
 import random
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -74,25 +75,34 @@ def data_section(photos: list[Row], faces: list[Row], clean: list[Row], rejects:
     return {"rows": [*rows, {**total, **{key: table.total() for key, table in tables.items()}}]}
 
 
-def detection_section(params: Params, photos: list[Row], faces: list[Row]) -> list[Row]:
-    """Photographs with their boxes: half with one face, half with several where there are any."""
+def detection_section(params: Params, photos: list[Row], faces: list[Row], aligned: list[Row]) -> list[Row]:
+    """Photographs with their boxes: half with several faces where there are any."""
+    side = {(row["partition"], row["path"]): row["face_px"] for row in aligned}
     found = defaultdict(list)
     for row in faces:
         found[row["partition"], row["path"]].append(row)
+    for place in side.keys() & found.keys():
+        # align notes the size of the box it took, not its number
+        min(found[place], key=lambda face: abs(box_side(face["box"]) - side[place]))["labelled"] = True
     with_faces = [row for row in photos if (row["partition"], row["path"]) in found]
     several = [row for row in with_faces if len(found[row["partition"], row["path"]]) > 1]
+    one = [row for row in with_faces if len(found[row["partition"], row["path"]]) == 1]
     chosen = sample(several, params.photographs // 2, params)
-    chosen += sample(
-        [row for row in with_faces if row not in several], params.photographs - len(chosen), params
-    )
+    chosen += sample(one, params.photographs - len(chosen), params)
     images = pictures.fetch(PHOTOS, "path", by_partition(chosen, "path"))
     examples = []
     for row in chosen:
         key = row["partition"], row["path"]
         probabilities = ", ".join(f"{face['probability']:.3f}" for face in found[key])
         caption = f"{row['identity'] or 'no name'}: {probabilities}"
-        examples.append({"picture": pictures.photograph(images[key], 220, found[key]), "caption": caption})
+        examples.append({"picture": pictures.photograph(images[key], 280, found[key]), "caption": caption})
     return examples
+
+
+def box_side(box: list[float]) -> float:
+    """Root of the area of a box, px."""
+    x1, y1, x2, y2 = box
+    return math.sqrt(max(0.0, x2 - x1) * max(0.0, y2 - y1))
 
 
 def reject_section(params: Params, photos: list[Row], rejects: dict[str, list[Row]]) -> list[Row]:
@@ -199,6 +209,7 @@ def main() -> None:
     params = load(Params, "report")
     photos = read_all(PHOTOS, ["path", "identity"])
     faces = read_all(FACES, ["path", "face", "box", "landmarks", "probability"])
+    aligned = read_all(ALIGNED, ["path", "face_px"])
     rejects = {stage: read_all(REJECTS / stage, ["path", "reason", "detail"]) for stage in STAGES_THAT_REJECT}
     clean = list(partitions.read(DATA / "clean.parquet"))
     split = list(partitions.read(DATA / "split.parquet"))
@@ -215,7 +226,7 @@ def main() -> None:
         metrics=json.loads((RESULTS / "metrics.json").read_text()),
         export=json.loads((RESULTS / "export.json").read_text()),
         data=data_section(photos, faces, clean, rejects),
-        detections=detection_section(params, photos, faces),
+        detections=detection_section(params, photos, faces, aligned),
         kept=kept,
         rejects=[*reject_section(params, photos, rejects), *dropped],
         split=split_section(split),

@@ -46,13 +46,13 @@ def validate(embedder: Embedder, faces: Faces, pairs: Pairs, batch: int) -> dict
 def run_epoch(learner: Learner, epoch: int) -> dict[str, float]:
     """Train for one epoch; mean loss, mean gradient norm and the rate at its end. Logs live on the way."""
     seen, losses_, norms = 0, [], []
-    rate = learner.schedule.get_last_lr()[0]
+    rate = float(learner.schedule.get_last_lr()[0])
     start = time.monotonic()
     for index, (count, loss, norm) in enumerate(learner.steps()):
         seen += count
         losses_.append(loss)
         norms.append(norm)
-        rate = learner.schedule.get_last_lr()[0]
+        rate = float(learner.schedule.get_last_lr()[0])
         live.log((epoch - 1) * learner.batches + index + 1, loss=loss, learning_rate=rate, gradient_norm=norm)
     step = epoch * learner.batches
     live.log(step, images_per_second=seen / (time.monotonic() - start), epoch=epoch)

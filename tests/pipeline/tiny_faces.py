@@ -61,7 +61,7 @@ def make(folder: Path, seed: int = 0) -> None:
             path = f"{date}/{name}/{number:02}.jpg"
             photo = {"path": path, "identity": name, "sha256": "0" * 64, "image": encode(image, "JPEG")}
             photos[date].append(photo)
-            aligned[date].append({"key": path, **photo, "image": encode(image, "PNG")})
+            aligned[date].append({"key": path, **photo, "image": encode(image, "PNG"), "face_px": 56.0})
     photos[DATES[0]].append(
         {"path": f"{DATES[0]}/broken/0.jpg", "identity": "broken", "sha256": "0" * 64, "image": b"no picture"}
     )
@@ -90,7 +90,11 @@ def _write_partitions(data: Path, photos: dict[str, list], aligned: dict[str, li
     ]
     for date in DATES:
         write(data / "photos" / f"{date}.parquet", photos[date], image)
-        write(data / "aligned" / f"{date}.parquet", aligned[date], [("key", pa.string()), *image])
+        write(
+            data / "aligned" / f"{date}.parquet",
+            aligned[date],
+            [("key", pa.string()), *image, ("face_px", pa.float32())],
+        )
         whole = {
             "box": [4, 4, 60, 60],
             "landmarks": [20, 24, 44, 24, 32, 38, 26, 50, 38, 50],

@@ -36,14 +36,14 @@ class Description:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; He et al., "Identity Mappings", 2016, with PReLU."""
+    """Two 3x3 convolutions beside a shortcut; He et al., "Deep Residual Learning", 2015, section 4.2."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, out, 3, stride, 1, bias=False),
             nn.BatchNorm2d(out),
-            nn.PReLU(out),
+            nn.LeakyReLU(0.25),
             nn.Conv2d(out, out, 3, 1, 1, bias=False),
             nn.BatchNorm2d(out),
         )
@@ -52,7 +52,7 @@ class Residual(nn.Module):
             if channels == out and stride == 1
             else nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
         )
-        self.activation = nn.PReLU(out)
+        self.activation = nn.LeakyReLU(0.25)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.body(x) + self.shortcut(x))
@@ -71,7 +71,7 @@ class Small(nn.Sequential):
         super().__init__(
             nn.Conv2d(3, widths[0], 3, 2, 1, bias=False),
             nn.BatchNorm2d(widths[0]),
-            nn.PReLU(widths[0]),
+            nn.LeakyReLU(0.25),
             *blocks,
             nn.Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False),
             nn.BatchNorm2d(widths[-1]),

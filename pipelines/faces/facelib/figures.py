@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from facelib import verification
 
 INK, TRAINED, PIXELS, UNTRAINED = "#333c45", "#1a7f5a", "#c77d0a", "#8a949e"
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib types its keys one by one
     "svg.hashsalt": "reprise",  # otherwise the ids of an SVG's parts are random
     "font.size": 9,
     "axes.edgecolor": "#b8c0c8",
@@ -75,8 +76,8 @@ def histogram(scores: NDArray[np.floating], same: NDArray[np.bool_], threshold: 
     """Scores of same and different pairs, and the threshold that divides them best."""
     figure, axes = _axes("cosine of a pair", "pairs")
     bins = np.linspace(min(scores.min(), threshold), max(scores.max(), threshold) + 1e-6, 50)
-    axes.hist(scores[~same], bins, color=PIXELS, alpha=0.65, label="different people")
-    axes.hist(scores[same], bins, color=TRAINED, alpha=0.65, label="same person")
+    axes.hist(scores[~same], bins.tolist(), color=PIXELS, alpha=0.65, label="different people")
+    axes.hist(scores[same], bins.tolist(), color=TRAINED, alpha=0.65, label="same person")
     axes.axvline(threshold, color=INK, linewidth=1, linestyle=":", label=f"threshold {threshold:.3f}")
     axes.legend(frameon=False)
     return _uri(figure)

@@ -27,7 +27,7 @@ class Learner:
         self.labels = torch.tensor([number[name] for name in faces.identities])
         self.faces = torch.from_numpy(faces.pixels).to(device)
         self.description = Description(params.backbone, params.embedding, faces.pixels.shape[1], params.seed)
-        network = build(self.description).to(device, memory_format=torch.channels_last)
+        network = build(self.description).to(device).to(memory_format=torch.channels_last)
         self.embedder = Embedder(network, self.description.face_size, self.description.input_size).to(device)
         torch.manual_seed(params.seed)
         self.loss = make_loss(params, len(self.names)).to(device)

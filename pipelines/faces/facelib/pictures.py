@@ -30,7 +30,7 @@ def face(data: bytes, side: int) -> str:
 def photograph(data: bytes, side: int, found: Iterable[dict[str, Any]] = ()) -> str | None:
     """An encoded photograph, its longer side `side` px, with boxes and landmarks of the faces `found` in it.
 
-    The best face (number 0) is green, others amber. None where the bytes are no picture that can be decoded.
+    The `labelled` face is green, others amber. None where the bytes are no picture that can be decoded.
     """
     try:
         photo = images.decode(data, side * 2, MAX_PIXELS)  # drawn at twice the size, for smooth lines
@@ -41,7 +41,7 @@ def photograph(data: bytes, side: int, found: Iterable[dict[str, Any]] = ()) -> 
     draw = ImageDraw.Draw(image)
     for row in found:
         x1, y1, x2, y2 = row["box"]
-        colour = LABELLED if row["face"] == 0 else OTHER
+        colour = LABELLED if row.get("labelled") else OTHER
         draw.rectangle((x1 / across, y1 / down, x2 / across, y2 / down), outline=colour, width=4)
         for x, y in zip(row["landmarks"][::2], row["landmarks"][1::2], strict=True):
             x, y = x / across, y / down
