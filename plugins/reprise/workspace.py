@@ -92,7 +92,7 @@ class Workspace:
         from dvc.utils.serialize import dump_yaml
 
         stage = self.stage(name)
-        with _as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"):
+        with _as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"), self.repo.lock:
             stage.save(run_cache=False)  # DVC's own writing of the run-cache works in the current folder only
             stage.commit()
         entry = _plain(to_single_stage_lockfile(stage))
