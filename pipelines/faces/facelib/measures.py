@@ -6,8 +6,10 @@ from PIL import Image
 
 from facelib.alignment import TEMPLATE, TEMPLATE_SIDE
 
-_FACE = (24, 34, 88, 106)
-"""The part of the template that is skin, eyes and mouth, not hair or background: left, top, right, bottom, px."""
+_SIDE = TEMPLATE_SIDE // 2
+"""Light is measured on a face of 56 px: finer detail is noise and compression as often as skin."""
+_FACE = (12, 17, 44, 53)
+"""The part of it that is skin, eyes and mouth, not hair or background: left, top, right, bottom."""
 _DEPTH = np.array([0.0, 0.0, 22.0, 5.0, 5.0])
 """How far eyes, nose tip and corners of the mouth stand out, px of the template: about 0, 40 and 9 mm where the
 pupils are 63 mm apart."""
@@ -16,12 +18,12 @@ pupils are 63 mm apart."""
 def light(aligned: Image.Image, margin: float) -> tuple[float, float, float]:
     """Brightness (mean grey, 0..255), contrast (standard deviation of grey) and sharpness of an aligned face.
 
-    Sharpness is the standard deviation of the Laplacian over the contrast, at 112 px to the face: a large face out
+    Sharpness is the standard deviation of the Laplacian over the contrast, at the face's own scale: a large face out
     of focus and a small one enlarged measure the same, and so do a dim and a bright print.
     """
     border = aligned.width * margin / (1 + 2 * margin)
     whole = (border, border, aligned.width - border, aligned.height - border)
-    grey = aligned.convert("L").resize((TEMPLATE_SIDE, TEMPLATE_SIDE), Image.Resampling.BILINEAR, whole)
+    grey = aligned.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, whole)
     left, top, right, bottom = _FACE
     face = np.asarray(grey, np.float32)[top:bottom, left:right]
     laplacian = face[:-2, 1:-1] + face[2:, 1:-1] + face[1:-1, :-2] + face[1:-1, 2:] - 4 * face[1:-1, 1:-1]

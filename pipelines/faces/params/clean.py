@@ -13,7 +13,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
         24, ge=0, le=10_000, description="Below: too_small; side of the face in the photograph, px"
     )
     min_sharpness: float = Field(
-        0.1,
+        0.38,
         ge=0,
         le=10,
         description="Below: blurry; detail at the face's own scale as share of its contrast",
