@@ -143,10 +143,9 @@ class Workspace:
 
     def find_entry(self, stage: "PipelineStage") -> Entry | None:
         """What the run-cache, here or in the remote, knows of a stage whose dependencies' hashes are set."""
-        from dvc.stage.cache import _can_hash
         from dvc.utils.serialize import load_yaml
 
-        if not _can_hash(stage):
+        if stage.is_callback or stage.always_changed:
             return None
         folder = _run_cache_path(stage).parent
         local = self._local_runs / folder
@@ -243,9 +242,11 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
 
 def _run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePosixPath:
     """Where DVC's run-cache keeps a stage's entry: by the hash of what goes in, then of what came out."""
-    from dvc.stage.cache import _get_cache_hash, _get_stage_hash
+    from dvc.stage.cache import _get_cache_hash
+    from dvc.stage.serialize import to_single_stage_lockfile
 
-    key = _get_stage_hash(stage)
+    # Not DVC's _get_stage_hash: that reads the dependencies from disk, where they need not be yet.
+    key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
     return PurePosixPath(key[:2], key, _get_cache_hash(dict(entry)) if entry else "any")
 
 
