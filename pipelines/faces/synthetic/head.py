@@ -5,13 +5,15 @@ Every part is a grid of angle (around the vertical axis, 0 = front) by height.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.person import Person
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
+"""float32 throughout, which is twice as fast; numpy's types cannot follow that."""
 HEAD, HAIR, EAR, NECK, TORSO, GLASSES = range(6)
 LONG = ("bob", "long", "curly", "afro")
 """Styles of hair that may hang lower than the ears."""
@@ -266,7 +268,8 @@ def hair(p: Person, look: Look) -> Surface | None:
     }.get(p.style, 1.2)
     thick *= p.hair_volume * look.hair_volume
     s = np.linspace(0, 1 if p.style in LONG else 0.8, 190, dtype=np.float32)[:, None]
-    angle = np.linspace(-2.6, 2.6, 200, dtype=np.float32)[None]
+    behind = 2.9 if p.style in LONG else 2.25
+    angle = np.linspace(-behind, behind, 190, dtype=np.float32)[None]
     y, width, front, middle, back = profile(p, np.minimum(s * 0.98, 0.6))
     below = np.maximum(s * 0.98 - 0.6, 0)
     y = y - 36 * below
@@ -325,14 +328,14 @@ def neck(p: Person) -> Surface:
 def torso(p: Person) -> Surface:
     """Shoulders and chest, clothed."""
     s = np.linspace(0, 1, 130, dtype=np.float32)[:, None]
-    angle = np.linspace(-1.7, 1.7, 290, dtype=np.float32)[None]
+    angle = np.arcsin(np.linspace(-1, 1, 170, dtype=np.float32))[None]
     broad = 0.9 + 0.22 * p.masculine
     y = curve(s, (0, 0.12, 0.3, 0.5, 1), (-12.5, -14.3, -16.2, -20.5, -37))
     wide = curve(s, (0, 0.12, 0.3, 0.42, 0.55, 1), (6.2, 8.5, 15, 18.5, 19.8, 20)) * broad
     deep = curve(s, (0, 0.12, 0.3, 0.5, 1), (5.4, 6.4, 8.0, 9.8, 10.8))
     y = y - 2.6 * np.cos(angle) ** 2 * step(1.0, 0.1, s)  # the collar lies lower in front
     x = wide * np.sin(angle)
-    return surface(x, y, deep * np.cos(angle) - 3, (x, y), TORSO, np.float32(1))
+    return surface(x, y, deep * np.cos(angle) - 3, (x, y), TORSO, np.ones_like(x))
 
 
 def glasses(p: Person) -> Surface:
@@ -343,7 +346,8 @@ def glasses(p: Person) -> Surface:
     z = np.linspace(8.2, -1, 110, dtype=np.float32)[:, None]
     temple = np.interp(z, (-1, 8.2), (8.1 * p.head_width, p.eye_x + 2.5)).astype(np.float32)
     bridge = np.linspace(-p.eye_x + 2.4, p.eye_x - 2.4, 50, dtype=np.float32)[:, None]
-    places = [(bridge, 0.35 + k + 0.15 * np.cos(bridge * 2), np.float32(9.9))]
+    places: list[tuple[Array, Array, Array]] = []
+    places.append((bridge, 0.35 + k + 0.15 * np.cos(bridge * 2), np.full_like(k, 9.9)))
     for side in (-1.0, 1.0):
         rim = side * p.eye_x + (2.45 + k) * cx
         places += [(rim, -0.2 + (1.85 + k) * cy, 9.9 - 0.035 * rim * rim), (side * temple, 0.5 + k, z)]

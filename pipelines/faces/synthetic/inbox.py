@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -159,13 +160,13 @@ def fill(folder: Path, settings: Settings, workers: int) -> Counter[str]:
     missing = [file for file in files if not (folder / file.path).exists()]
     if missing and workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            follow(pool.map(write, [folder] * len(missing), missing, chunksize=8), len(missing))
+            follow(pool.map(partial(write, folder), missing, chunksize=8), len(missing))
     else:
-        follow((write(folder, file) for file in missing), len(missing))
+        follow(map(partial(write, folder), missing), len(missing))
     return Counter(file.damage or file.shot.kind for file in files)
 
 
-def follow(done: Iterable[None], total: int) -> None:
+def follow(done: Iterable[object], total: int) -> None:
     """Print a line of progress every two seconds or so."""
     start = last = time.monotonic()
     for count, _ in enumerate(done, 1):

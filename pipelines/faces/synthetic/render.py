@@ -61,11 +61,9 @@ def posed(person: Person, look: Look) -> Surface:
     )
 
 
-def facing(s: Surface) -> Surface:
-    """The points that do not look away from the camera; hair is seen from both sides."""
-    toward = s.normals[0] * s.points[0] + s.normals[1] * s.points[1] + s.normals[2] * (s.points[2] - DISTANCE)
-    here = np.flatnonzero((toward < 8) | (s.part == HAIR))
-    return Surface(s.points[:, here], s.normals[:, here], s.uv[:, here], s.part[here], s.open[here])
+def chosen(s: Surface, which: NDArray[np.bool_] | NDArray[np.intp]) -> Surface:
+    """Some of the points."""
+    return Surface(s.points[:, which], s.normals[:, which], s.uv[:, which], s.part[which], s.open[which])
 
 
 def sorted_by(depth: Array) -> NDArray[np.int64]:
@@ -117,33 +115,39 @@ def lit(s: Surface, caster: Surface, colour: Array, gloss: Array, look: Look) ->
     return out
 
 
-def splat(s: Surface, rgba: NDArray[np.uint32]) -> Image.Image:
-    """Points as squares of 2 px (3 px where the grid is coarse), painted from far to near: the last stays."""
+def splat(s: Surface, rows: int) -> NDArray[np.int32]:
+    """Which point each pixel [rows * WIDE] shows, or -1.
+
+    Points are squares of 2 px (3 px where the grid is coarse), painted from far to near: the last stays.
+    """
+    away = s.normals[0] * s.points[0] + s.normals[1] * s.points[1] + s.normals[2] * (s.points[2] - DISTANCE)
     near = PER_CM * DISTANCE / (DISTANCE - s.points[2])
-    column, row = (
-        (MIDDLE[0] + s.points[0] * near).astype(np.int32),
-        (MIDDLE[1] - s.points[1] * near).astype(np.int32),
-    )
-    inside = (column >= 0) & (column < WIDE - 2) & (row >= 0) & (row < HIGH - 2)
-    order = sorted_by(np.where(inside, s.points[2], -60))[np.count_nonzero(~inside) :]
-    coarse = np.isin(s.part[order], (HAIR, NECK, TORSO))
-    flat, value = (row * WIDE + column)[order], rgba[order]
-    canvas = np.zeros(HIGH * WIDE, np.uint32)
-    fine = np.array([0, 1, WIDE, WIDE + 1], np.int32)
-    rest = np.array([2, WIDE + 2, 2 * WIDE, 2 * WIDE + 1, 2 * WIDE + 2], np.int32)
-    squares = np.empty((len(flat), 9), np.int32)
-    squares[:, :4] = flat[:, None] + fine
-    squares[:, 4:] = np.where(coarse[:, None], flat[:, None] + rest, flat[:, None])
-    canvas[squares.ravel()] = np.repeat(value, 9)
-    return Image.frombytes("RGBA", (WIDE, HIGH), canvas.astype("<u4").tobytes())
+    column, row = MIDDLE[0] + s.points[0] * near, MIDDLE[1] - s.points[1] * near
+    inside = (column >= 0) & (column < WIDE - 2) & (row >= 0) & (row < rows - 2)
+    here = np.flatnonzero(inside & ((away < 8) | (s.part == HAIR)))  # hair is seen from both sides
+    here = here[sorted_by(s.points[2, here])]
+    flat = row[here].astype(np.int32) * WIDE + column[here].astype(np.int32)
+    offsets = np.array([0, 1, WIDE, WIDE + 1, 2, WIDE + 2, 2 * WIDE, 2 * WIDE + 1, 2 * WIDE + 2], np.int32)
+    coarse = np.isin(s.part[here], (HAIR, NECK, TORSO))
+    count = np.where(coarse, 9, 4)
+    which = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    shown = np.full(rows * WIDE, -1, np.int32)
+    shown[np.repeat(flat, count) + offsets[which]] = np.repeat(here, count)
+    return shown
 
 
-def render(person: Person, look: Look, exposure: float) -> Image.Image:
-    """The person on nothing: RGBA, sRGB values, PER_CM px a cm, the head's origin at MIDDLE."""
+def render(person: Person, look: Look, exposure: float, rows: int = HIGH) -> Image.Image:
+    """The person on nothing: RGBA in sRGB, WIDE by `rows` px, PER_CM px a cm, the head's origin at MIDDLE."""
     every = posed(person, look)
-    s = facing(every)
+    shown = splat(every, rows)
+    seen = np.zeros(len(every.part) + 1, bool)
+    seen[shown] = True  # -1 is the extra one
+    s = chosen(every, seen[:-1])
     colour, gloss = paint(person, look, s.part, s.uv)
     light = lit(s, every, colour, gloss, look)
-    shown = (1 - np.exp(-1.35 * exposure * np.maximum(light, 0))) ** (1 / 2.2)
-    r, g, b = (shown * 255 + 0.5).astype(np.uint32)
-    return splat(s, r | g << 8 | b << 16 | np.uint32(255 << 24))
+    r, g, b = ((1 - np.exp(-1.35 * exposure * np.maximum(light, 0))) ** (1 / 2.2) * 255 + 0.5).astype(
+        np.uint32
+    )
+    rgba = np.zeros(len(seen), "<u4")
+    rgba[:-1][seen[:-1]] = r | g << 8 | b << 16 | np.uint32(255 << 24)
+    return Image.frombytes("RGBA", (WIDE, rows), rgba[shown].tobytes())

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from synthetic.head import Array, Look
 from synthetic.person import Person, invent
-from synthetic.render import MIDDLE, PER_CM, render
+from synthetic.render import HIGH, MIDDLE, PER_CM, render
 
 Kind = Literal["portrait", "empty", "two", "blurred", "small", "dark"]
 ORIENTATION = 0x0112
@@ -90,7 +90,11 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
     light = 18 * rng.normal() * x + 22 * rng.normal() * y + 9 * clouds(rng, width, height, 4)
     field = np.clip(base.astype(np.float32) + light[..., None], 0, 255)
     if kind == "trees":
-        leaves = sum(clouds(rng, width, height, n) / k for k, n in ((1, 5), (1.5, 13), (2, 34)))
+        leaves = (
+            clouds(rng, width, height, 5)
+            + clouds(rng, width, height, 13) / 1.5
+            + clouds(rng, width, height, 34) / 2
+        )
         green = np.array([rng.uniform(40, 110), rng.uniform(70, 130), rng.uniform(25, 70)], np.float32)
         share = np.clip(0.5 + 0.8 * (leaves + y * rng.uniform(0, 1.5)), 0, 1)[..., None]
         field = field * (1 - share) + green * (1 + 0.25 * leaves[..., None]) * share
@@ -137,12 +141,13 @@ def put(
     exposure: float,
 ) -> None:
     """Paint a person into a picture: a head `tall` px high around `middle`, lower where the body would end too early."""
-    image = render(person, look, exposure)
     factor = tall / 23 / PER_CM
+    top = round(max(middle[1] - MIDDLE[1] * factor, picture.height - 0.99 * HIGH * factor))
+    rows = min(HIGH, int((picture.height - top) / factor) + 2)
+    image = render(person, look, exposure, rows)
     size = (round(image.width * factor), round(image.height * factor))
     image = image.convert("RGBa").resize(size, Image.Resampling.BICUBIC).convert("RGBA")
-    top = max(middle[1] - MIDDLE[1] * factor, picture.height - 0.99 * size[1])
-    picture.paste(image, (round(middle[0] - MIDDLE[0] * factor), round(top)), image)
+    picture.paste(image, (round(middle[0] - MIDDLE[0] * factor), top), image)
 
 
 def camera(picture: Image.Image, rng: np.random.Generator, d: float, kind: Kind) -> Image.Image:
