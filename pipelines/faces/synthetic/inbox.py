@@ -69,7 +69,10 @@ class File:
 def plan(settings: Settings) -> list[File]:
     """All files, sorted by path; renders nothing."""
     first = datetime.date.fromisoformat(settings.first_date)
-    days = [(first + datetime.timedelta(weeks=week)).isoformat() for week in range(settings.dates)]
+    days = [
+        (first + datetime.timedelta(weeks=week)).isoformat()
+        for week in range(settings.dates)
+    ]
     files = []
     for person in range(settings.people):
         name = name_of(person, settings.seed)
@@ -98,7 +101,12 @@ def pick(rng: np.random.Generator) -> Kind:
 def extras(settings: Settings, day: str) -> list[File]:
     """Damaged files, and a person with a single photograph, all on the first date."""
 
-    def file(person: int, number: int, ending: str, damage: Literal["", "truncated", "nothing"] = "") -> File:
+    def file(
+        person: int,
+        number: int,
+        ending: str,
+        damage: Literal["", "truncated", "nothing"] = "",
+    ) -> File:
         name = name_of(person, settings.seed)
         shot = Shot(settings.seed, person, number, "portrait", settings.difficulty)
         return File(f"{day}/{name}/{name}_{ending}.jpg", shot, damage)
@@ -138,9 +146,14 @@ def check(folder: Path, settings: Settings, files: list[File]) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise SystemExit(f"{note} cannot be read ({error}); {way_out}") from None
     if not kept:
-        was = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in asdict(before).items())
+        was = " ".join(
+            f"--{key.replace('_', '-')} {value}"
+            for key, value in asdict(before).items()
+        )
         version_was = (
-            "" if version == VERSION else f" by version {version} of the renderer (this is {VERSION})"
+            ""
+            if version == VERSION
+            else f" by version {version} of the renderer (this is {VERSION})"
         )
         raise SystemExit(f"{folder} was made{version_was} with {was}; {way_out}")
 
@@ -173,5 +186,8 @@ def follow(done: Iterable[object], total: int) -> None:
         now = time.monotonic()
         if now - last > 2:
             rate = count / (now - start)
-            print(f"photos: {count}/{total}, {rate:.0f}/s, {(total - count) / rate:.0f} s left", flush=True)
+            print(
+                f"photos: {count}/{total}, {rate:.0f}/s, {(total - count) / rate:.0f} s left",
+                flush=True,
+            )
             last = now

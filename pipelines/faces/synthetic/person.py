@@ -7,17 +7,75 @@ import numpy as np
 Colour = tuple[float, float, float]
 """Linear RGB, 0..1."""
 
-SKIN = ((246, 217, 199), (232, 190, 160), (208, 160, 126), (170, 120, 88), (122, 82, 58), (84, 55, 41))
-HAIR = ((24, 21, 19), (52, 36, 26), (92, 62, 40), (128, 72, 36), (176, 138, 88), (205, 175, 125))
+SKIN = (
+    (246, 217, 199),
+    (232, 190, 160),
+    (208, 160, 126),
+    (170, 120, 88),
+    (122, 82, 58),
+    (84, 55, 41),
+)
+HAIR = (
+    (24, 21, 19),
+    (52, 36, 26),
+    (92, 62, 40),
+    (128, 72, 36),
+    (176, 138, 88),
+    (205, 175, 125),
+)
 GREY_HAIR = (168, 165, 160)
-IRIS = ((48, 30, 20), (74, 48, 28), (110, 82, 44), (92, 112, 84), (88, 118, 148), (120, 142, 160))
-STYLES = ("bald", "short", "crop", "parted", "fringe", "bob", "long", "tied", "curly", "afro")
+IRIS = (
+    (48, 30, 20),
+    (74, 48, 28),
+    (110, 82, 44),
+    (92, 112, 84),
+    (88, 118, 148),
+    (120, 142, 160),
+)
+STYLES = (
+    "bald",
+    "short",
+    "crop",
+    "parted",
+    "fringe",
+    "bob",
+    "long",
+    "tied",
+    "curly",
+    "afro",
+)
 """How hair can be worn; `head.py` draws them."""
 
-BEGIN = ("Ba", "Ce", "Do", "Fa", "Gi", "Ha", "Jo", "Ka", "Le", "Mi", "No", "Pe", "Qui", "Ro", "Sa", "Tu")
+BEGIN = (
+    "Ba",
+    "Ce",
+    "Do",
+    "Fa",
+    "Gi",
+    "Ha",
+    "Jo",
+    "Ka",
+    "Le",
+    "Mi",
+    "No",
+    "Pe",
+    "Qui",
+    "Ro",
+    "Sa",
+    "Tu",
+)
 MIDDLE = ("la", "ri", "mo", "ne", "vi", "da", "su", "ko")
 END = ("n", "ra", "s", "l", "mi", "t", "na", "x")
-FAMILY = ("Arkwell", "Brindel", "Corvane", "Dellmar", "Estrow", "Fennick", "Galvane", "Hostrel")
+FAMILY = (
+    "Arkwell",
+    "Brindel",
+    "Corvane",
+    "Dellmar",
+    "Estrow",
+    "Fennick",
+    "Galvane",
+    "Hostrel",
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +147,12 @@ def linear(srgb: tuple[float, ...]) -> Colour:
 def between(colours: tuple[tuple[int, ...], ...], place: float) -> Colour:
     """The colour at `place` (0..1) of a ramp of sRGB colours, as linear light."""
     at = np.linspace(0, 1, len(colours))
-    return linear(tuple(float(np.interp(place, at, channel)) for channel in zip(*colours, strict=True)))
+    return linear(
+        tuple(
+            float(np.interp(place, at, channel))
+            for channel in zip(*colours, strict=True)
+        )
+    )
 
 
 def name_of(index: int, seed: int) -> str:
@@ -113,14 +176,41 @@ def invent(seed: int, index: int) -> Person:
     age = float(rng.uniform(19, 72))
     old = max(0.0, (age - 40) / 32)
     tone = float(rng.uniform(0.06, 0.94))
-    skin = np.array(between(SKIN, tone)) * np.array([1, around(1, 0.05), around(1, 0.08)])
+    skin = np.array(between(SKIN, tone)) * np.array(
+        [1, around(1, 0.05), around(1, 0.08)]
+    )
     dark_hair = rng.random() < 0.25 + tone
-    hair = np.array(between(HAIR, float(rng.uniform(0, 0.25) if dark_hair else rng.uniform(0.1, 1))))
+    hair = np.array(
+        between(HAIR, float(rng.uniform(0, 0.25) if dark_hair else rng.uniform(0.1, 1)))
+    )
     grey = float(np.clip(old * rng.uniform(-0.3, 1.6), 0, 1))
     hair = hair * (1 - grey) + np.array(linear(GREY_HAIR)) * grey
-    iris = between(IRIS, float(rng.uniform(0, 0.3) if tone > 0.55 else rng.uniform(0, 1)))
-    men = ("short", "crop", "parted", "short", "parted", "curly", "bald", "fringe", "afro")
-    women = ("long", "bob", "tied", "long", "fringe", "curly", "bob", "parted", "afro", "tied")
+    iris = between(
+        IRIS, float(rng.uniform(0, 0.3) if tone > 0.55 else rng.uniform(0, 1))
+    )
+    men = (
+        "short",
+        "crop",
+        "parted",
+        "short",
+        "parted",
+        "curly",
+        "bald",
+        "fringe",
+        "afro",
+    )
+    women = (
+        "long",
+        "bob",
+        "tied",
+        "long",
+        "fringe",
+        "curly",
+        "bob",
+        "parted",
+        "afro",
+        "tied",
+    )
     style = str(rng.choice(men if rng.random() < masculine else women))
     has_beard = rng.random() < 0.45 * masculine
     return Person(
@@ -154,15 +244,22 @@ def invent(seed: int, index: int) -> Person:
         ear_angle=around(24, 9),
         wrinkles=float(np.clip(old + rng.normal() * 0.2, 0, 1)),
         freckles=float(max(0, rng.uniform(-2, 1)) * (1 - tone)),
-        beard=float(rng.uniform(0.35, 1)) if has_beard else float(0.16 * masculine * rng.random()),
-        moustache=float(rng.uniform(0.5, 1)) if has_beard or rng.random() < 0.12 * masculine else 0.0,
-        moles=tuple((around(0, 3), float(rng.uniform(-9, 5))) for _ in range(rng.integers(0, 4))),
+        beard=float(rng.uniform(0.35, 1))
+        if has_beard
+        else float(0.16 * masculine * rng.random()),
+        moustache=float(rng.uniform(0.5, 1))
+        if has_beard or rng.random() < 0.12 * masculine
+        else 0.0,
+        moles=tuple(
+            (around(0, 3), float(rng.uniform(-9, 5))) for _ in range(rng.integers(0, 4))
+        ),
         skin=tuple(skin.tolist()),  # type: ignore[arg-type]
         lips=tuple((skin * np.array([0.86, 0.5, 0.52]) * around(0.95, 0.12)).tolist()),  # type: ignore[arg-type]
         iris=iris,
         hair=tuple(hair.tolist()),  # type: ignore[arg-type]
         style=style,
-        hairline=around(6.1, 0.4) + (1.2 * old * rng.random() if masculine > 0.5 else 0),
+        hairline=around(6.1, 0.4)
+        + (1.2 * old * rng.random() if masculine > 0.5 else 0),
         hair_volume=around(1, 0.22),
         parting=float(rng.uniform(-1, 1)),
         glasses=float(rng.choice((0.0, 0.85), p=(0.85, 0.15))),
