@@ -18,20 +18,12 @@ from synthetic.inbox import Settings, fill, plan
 from synthetic.person import invent, name_of
 from synthetic.scene import TURNS, Shot, encode, photograph
 
-TINY = Settings(
-    people=2, photos=2, dates=2, seed=7, difficulty=0.5, first_date="2026-11-01"
-)
-USUAL = Settings(
-    people=60, photos=20, dates=4, seed=1, difficulty=0.5, first_date="2026-11-01"
-)
+TINY = Settings(people=2, photos=2, dates=2, seed=7, difficulty=0.5, first_date="2026-11-01")
+USUAL = Settings(people=60, photos=20, dates=4, seed=1, difficulty=0.5, first_date="2026-11-01")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,9 +68,7 @@ def test_awkward_files(inbox: Path) -> None:
     for data in truncated:
         with pytest.raises(OSError):
             Image.open(io.BytesIO(data)).load()
-    assert [data for path, data in files.items() if path.endswith("nothing.jpg")] == [
-        b""
-    ]
+    assert [data for path, data in files.items() if path.endswith("nothing.jpg")] == [b""]
     copies = [path for path in files if path.endswith("_copy.jpg")]
     assert copies
     assert all(files[path] == files[path.replace("_copy", "")] for path in copies)
@@ -89,9 +79,7 @@ def test_shares_of_awkward_photographs() -> None:
     kinds = Counter(file.shot.kind for file in files)
     expected = {"empty": 24, "two": 36, "blurred": 36, "small": 12, "dark": 12}
     assert set(kinds) == {*expected, "portrait"}
-    assert all(
-        count / 2.5 < kinds[kind] < 2.5 * count for kind, count in expected.items()
-    )
+    assert all(count / 2.5 < kinds[kind] < 2.5 * count for kind, count in expected.items())
     dates, people = (Counter(file.path.split("/")[i] for file in files) for i in (0, 1))
     assert sorted(dates) == ["2026-11-01", "2026-11-08", "2026-11-15", "2026-11-22"]
     assert min(dates.values()) > 150
@@ -159,9 +147,7 @@ def test_turned_photographs_are_upright_for_a_viewer() -> None:
     upright.paste((255, 0, 0), (0, 0, 32, 24))  # red in the upper left
     found = set()
     for seed in range(150):
-        picture = Image.open(
-            io.BytesIO(encode(upright, np.random.default_rng(seed), 0.5))
-        )
+        picture = Image.open(io.BytesIO(encode(upright, np.random.default_rng(seed), 0.5)))
         found.add(picture.getexif().get(0x0112, 1))
         shown = ImageOps.exif_transpose(picture)
         assert shown.size == upright.size

@@ -31,9 +31,7 @@ def day(text: str) -> str:
     try:
         return datetime.date.fromisoformat(text).isoformat()
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a date like 2026-11-01"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2026-11-01") from None
 
 
 def arguments() -> argparse.Namespace:
@@ -51,30 +49,22 @@ def arguments() -> argparse.Namespace:
         default=Path("var/inbox/synthetic"),
         help="folder of the inbox",
     )
-    parser.add_argument(
-        "--people", type=number(1, 60000), default=60, help="how many persons"
-    )
+    parser.add_argument("--people", type=number(1, 60000), default=60, help="how many persons")
     parser.add_argument(
         "--photos",
         type=number(1, 9999),
         default=20,
         help="photographs of each, over all dates",
     )
-    parser.add_argument(
-        "--dates", type=number(1, 520), default=4, help="arrival dates, a week apart"
-    )
-    parser.add_argument(
-        "--seed", type=number(0, 2**31), default=1, help="another seed, other people"
-    )
+    parser.add_argument("--dates", type=number(1, 520), default=4, help="arrival dates, a week apart")
+    parser.add_argument("--seed", type=number(0, 2**31), default=1, help="another seed, other people")
     parser.add_argument(
         "--difficulty",
         type=number(0, 1, float),
         default=0.5,
         help="how far pose, light and camera vary, 0..1",
     )
-    parser.add_argument(
-        "--first-date", type=day, default="2026-11-01", help="first arrival"
-    )
+    parser.add_argument("--first-date", type=day, default="2026-11-01", help="first arrival")
     parser.add_argument(
         "--workers",
         type=number(1, 256),
@@ -90,9 +80,7 @@ def main() -> None:
     settings = Settings(a.people, a.photos, a.dates, a.seed, a.difficulty, a.first_date)
     counts = fill(a.out, settings, a.workers)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    print(
-        f"{a.out}: {sum(counts.values())} files of {a.people + 1} people on {a.dates} dates ({kinds})"
-    )
+    print(f"{a.out}: {sum(counts.values())} files of {a.people + 1} people on {a.dates} dates ({kinds})")
 
 
 if __name__ == "__main__":

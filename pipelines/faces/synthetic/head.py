@@ -91,28 +91,17 @@ def curve(x: Array, at: tuple[float, ...], values: tuple[float, ...]) -> Array:
     h = k[i + 1] - k[i]
     t = np.clip((x - k[i]) / h, 0, 1)
     a, b = (1 + 2 * t) * (1 - t) ** 2 * v[i], t * (1 - t) ** 2 * h * slope[i]
-    return (
-        a + b + t * t * (3 - 2 * t) * v[i + 1] - t * t * (1 - t) * h * slope[i + 1]
-    ).astype(np.float32)
+    return (a + b + t * t * (3 - 2 * t) * v[i + 1] - t * t * (1 - t) * h * slope[i + 1]).astype(np.float32)
 
 
 def mouth(person: Person, look: Look, x: Array) -> tuple[Array, Array, Array, Array]:
     """Upper lip's upper edge, its lower edge, lower lip's upper edge, its lower edge: heights at x; all meet in the corners."""
     half = person.mouth_width * (1 + 0.16 * look.smile)
     t = np.clip(np.abs(x) / half, 0, 1)
-    line = (
-        person.mouth_y
-        + 0.1
-        + (0.5 * look.smile - 0.02) * t * t
-        + 0.06 * np.cos(9 * t) * (1 - t)
-    )
+    line = person.mouth_y + 0.1 + (0.5 * look.smile - 0.02) * t * t + 0.06 * np.cos(9 * t) * (1 - t)
     gap = (0.55 * look.jaw + 0.28 * max(0.0, look.smile - 0.35)) * (1 - t * t)
     arch = (1 - t * t) ** 0.75
-    bow = (
-        1
-        - 0.28 * np.exp(-((x / 0.35) ** 2))
-        + 0.12 * np.exp(-(((np.abs(x) - 0.6) / 0.35) ** 2))
-    )
+    bow = 1 - 0.28 * np.exp(-((x / 0.35) ** 2)) + 0.12 * np.exp(-(((np.abs(x) - 0.6) / 0.35) ** 2))
     thin = 1 - 0.22 * max(0.0, look.smile)
     top = line + 0.4 * gap
     bottom = line - 0.6 * gap
@@ -132,39 +121,21 @@ def relief(p: Person, look: Look, x: Array, y: Array) -> Array:
     z += 0.55 * bump(ax, y, p.eye_x, -0.02, 1.1 * p.eye_size, 0.72 * p.eye_size)
     tip = -p.nose_length
     t = np.clip((1.0 - y) / (1.0 - tip), 0, 1)
-    height = (
-        p.nose_bridge * (0.24 + 0.5 * t) * step(2.6, 0.4, y) + (0.7 + p.nose_tip) * t**2
-    )
+    height = p.nose_bridge * (0.24 + 0.5 * t) * step(2.6, 0.4, y) + (0.7 + p.nose_tip) * t**2
     width = (0.58 + 0.5 * t**2) * (0.5 + 0.5 * p.nose_width)
     z += height * np.exp(-((ax / width) ** 2)) * step(tip - 1.0, tip + 0.25, y)
     z += 0.45 * bump(x, y, 0, tip + 0.1, 0.75, 0.65)
-    z += 0.8 * bump(
-        ax, y, 1.22 * p.nose_width * (1 + 0.08 * look.smile), tip - 0.15, 0.52, 0.55
-    )
+    z += 0.8 * bump(ax, y, 1.22 * p.nose_width * (1 + 0.08 * look.smile), tip - 0.15, 0.52, 0.55)
     z += p.cheekbones * bump(ax, y, 4.6, -2.0, 1.9, 1.3)
     z += 0.45 * max(0.0, look.smile) * bump(ax, y, 3.9, -3.6, 1.5, 1.3)
     fold_x = 1.9 + 0.42 * (tip - y) + 0.3 * look.smile
-    fold = (0.1 + 0.28 * p.wrinkles + 0.3 * max(0.0, look.smile)) * step(
-        tip + 0.6, tip - 0.6, y
-    )
-    z -= (
-        fold
-        * np.exp(-(((ax - fold_x) / 0.42) ** 2))
-        * step(p.mouth_y - 1.2, p.mouth_y, y)
-    )
+    fold = (0.1 + 0.28 * p.wrinkles + 0.3 * max(0.0, look.smile)) * step(tip + 0.6, tip - 0.6, y)
+    z -= fold * np.exp(-(((ax - fold_x) / 0.42) ** 2)) * step(p.mouth_y - 1.2, p.mouth_y, y)
     z += 0.55 * bump(x, y, 0, p.mouth_y + 0.2, 2.9, 2.0)
     upper, top, bottom, lower = mouth(p, look, x)
     inside = step(1.08, 0.85, ax / (p.mouth_width * (1 + 0.16 * look.smile)))
-    z += (
-        0.42
-        * inside
-        * np.exp(-(((y - (upper + top) / 2) / (0.16 + 0.55 * p.lip_upper)) ** 2))
-    )
-    z += (
-        0.5
-        * inside
-        * np.exp(-(((y - (bottom + lower) / 2) / (0.16 + 0.5 * p.lip_lower)) ** 2))
-    )
+    z += 0.42 * inside * np.exp(-(((y - (upper + top) / 2) / (0.16 + 0.55 * p.lip_upper)) ** 2))
+    z += 0.5 * inside * np.exp(-(((y - (bottom + lower) / 2) / (0.16 + 0.5 * p.lip_lower)) ** 2))
     z -= 0.3 * inside * np.exp(-(((y - (top + bottom) / 2) / 0.16) ** 2))
     z -= 0.12 * bump(x, y, 0, (upper.mean() + tip) / 2 - 0.3, 0.28, 0.7)
     z -= 0.4 * bump(x, y, 0, p.mouth_y - 1.75, 1.8, 0.55)
@@ -262,9 +233,7 @@ def surface(
 def head(p: Person, look: Look) -> Surface:
     """The head without hair and ears."""
     s = np.linspace(0, 1, 225, dtype=np.float32)
-    t = curve(s, (0, 0.12, 0.27, 0.88, 1), (0, 0.12, 0.33, 0.88, 1))[
-        :, None
-    ]  # more rows where the face is
+    t = curve(s, (0, 0.12, 0.27, 0.88, 1), (0, 0.12, 0.33, 0.88, 1))[:, None]  # more rows where the face is
     w = np.linspace(-1, 1, 230, dtype=np.float32)[None]
     angle = 2.3 * (0.54 * w + 0.46 * w**3)
     y, width, front, middle, back = profile(p, t)
@@ -272,15 +241,8 @@ def head(p: Person, look: Look) -> Surface:
     facing = step(0.0, 0.35, np.cos(angle)) * step(1, 0.9, t)
     out = relief(p, look, x, y) * facing
     cavity = box_mean(out, 8) - out
-    drop = (
-        0.75
-        * look.jaw
-        * step(p.mouth_y + 0.15, p.mouth_y - 0.9, y)
-        * step(-0.2, 0.5, np.cos(angle))
-    )
-    light = np.clip(1 - 0.75 * np.maximum(cavity, 0), 0.35, 1) * (
-        0.45 + 0.55 * step(1.0, 0.93, t)
-    )
+    drop = 0.75 * look.jaw * step(p.mouth_y + 0.15, p.mouth_y - 0.9, y) * step(-0.2, 0.5, np.cos(angle))
+    light = np.clip(1 - 0.75 * np.maximum(cavity, 0), 0.35, 1) * (0.45 + 0.55 * step(1.0, 0.93, t))
     return surface(x, y - drop, z + out, (x, y), HEAD, light)
 
 
@@ -302,17 +264,11 @@ def hair_edge(p: Person, look: Look, angle: Array) -> Array:
     else:
         knots = (0, 28, 46, 58, 70, 78, 84, 100, 112, 130, 180)
         temple = front + recede - 0.6
-        edge = curve(
-            a, knots, (front, front, temple, 3.6, 0.8, -1.8, 0.8, 0.8, -3.5, low, low)
-        )
+        edge = curve(a, knots, (front, front, temple, 3.6, 0.8, -1.8, 0.8, 0.8, -3.5, low, low))
     if p.style == "fringe":
-        edge = np.minimum(
-            edge, np.where(a < 55, 3.2 + 0.3 * np.sin(9 * angle + 5 * p.parting), 99)
-        )
+        edge = np.minimum(edge, np.where(a < 55, 3.2 + 0.3 * np.sin(9 * angle + 5 * p.parting), 99))
     if p.style == "parted":
-        edge = edge - 1.3 * np.exp(
-            -(((np.degrees(angle) - 30 * float(np.sign(p.parting))) / 22) ** 2)
-        )
+        edge = edge - 1.3 * np.exp(-(((np.degrees(angle) - 30 * float(np.sign(p.parting))) / 22) ** 2))
     return edge
 
 
@@ -339,30 +295,20 @@ def hair(p: Person, look: Look) -> Surface | None:
     width = width + 3.0 * np.sqrt(below)
     x, z = ring(angle, width, front, middle, back, 0.95)
     above = y - hair_edge(p, look, angle)
-    grow = 0.12 + 0.88 * step(
-        -0.2, 3.0 if p.style in ("fringe", "afro", "curly") else 4.5, above
-    )
+    grow = 0.12 + 0.88 * step(-0.2, 3.0 if p.style in ("fringe", "afro", "curly") else 4.5, above)
     if p.style in ("curly", "afro"):
         grow = grow * (
-            1
-            + 0.16
-            * np.sin(11 * angle + 3 * np.sin(y))
-            * np.sin(1.9 * y + 2 * np.sin(5 * angle))
+            1 + 0.16 * np.sin(11 * angle + 3 * np.sin(y)) * np.sin(1.9 * y + 2 * np.sin(5 * angle))
         )
     if p.style == "parted":
         grow = grow * (
-            1
-            - 0.7
-            * np.exp(-(((x - 3.2 * float(np.sign(p.parting))) / 0.5) ** 2))
-            * step(3, 6, y)
+            1 - 0.7 * np.exp(-(((x - 3.2 * float(np.sign(p.parting))) / 0.5) ** 2)) * step(3, 6, y)
         )
     out = thick * grow
     side = np.sqrt(np.clip(1 - ((y - 1) / 11.5) ** 2, 0.05, 1)) * (y > 1) + (y <= 1)
     away = out * side / (np.sqrt(x * x + (z + 1) ** 2) + 1e-6)
     lift = np.where(y > 1, (y - 1) / 11.5, 0)
-    rough = (
-        0.3 * np.sin(47 * angle) * np.sin(31 * angle + 1.3) * (0.4 + step(0, 3, above))
-    )
+    rough = 0.3 * np.sin(47 * angle) * np.sin(31 * angle + 1.3) * (0.4 + step(0, 3, above))
     light = np.clip(0.55 + 0.15 * out, 0.4, 1)
     x, y_out, z = x * (1 + away), y + out * lift, z + (z + 1) * away
     return surface(x, y_out, z, (angle * 9, y), HAIR, light, above + rough > 0)
@@ -375,9 +321,7 @@ def ears(p: Person) -> list[Surface]:
     outline = np.sin(v) * (1 + 0.18 * np.cos(v))
     fx, fy, fz = outline * np.cos(w), np.cos(v), outline * np.sin(w)
     hollow = np.sqrt(fy**2 + fz**2)
-    x = fx * np.where(
-        fx > 0, 0.25 + 0.45 * np.exp(-(((hollow - 0.85) / 0.16) ** 2)), 0.3
-    )
+    x = fx * np.where(fx > 0, 0.25 + 0.45 * np.exp(-(((hollow - 0.85) / 0.16) ** 2)), 0.3)
     y, z = 3.0 * p.ear_size * fy - 1.4, 1.65 * p.ear_size * fz
     a = float(np.radians(p.ear_angle))
     x, z = x * np.cos(a) - z * np.sin(a) * 0.9, z * np.cos(a) + x * np.sin(a)
@@ -385,9 +329,7 @@ def ears(p: Person) -> list[Surface]:
     light = 0.5 + 0.5 * step(0.3, 0.9, hollow)
     right = surface(x, y, z, (fz, fy), EAR, light)
     mirror = np.array([[-1], [1], [1]], np.float32)
-    left = Surface(
-        right.points * mirror, right.normals * mirror, right.uv, right.part, right.open
-    )
+    left = Surface(right.points * mirror, right.normals * mirror, right.uv, right.part, right.open)
     return [left, right]
 
 
@@ -398,9 +340,7 @@ def neck(p: Person) -> Surface:
     wide = 4.9 + 1.4 * p.masculine + 0.5 * step(-11, -17, y)
     x, z = wide * np.sin(angle), 0.92 * wide * np.cos(angle) - 3.0 + 0.2 * (y + 10)
     z = z + 0.25 * p.masculine * bump(x, y, 0, -13.0, 0.8, 1.2)
-    z = z + 0.25 * np.exp(-(((np.abs(x) - 2.2 - 0.25 * (y + 17)) / 0.7) ** 2)) * step(
-        0, 3, z
-    )
+    z = z + 0.25 * np.exp(-(((np.abs(x) - 2.2 - 0.25 * (y + 17)) / 0.7) ** 2)) * step(0, 3, z)
     return surface(x, y, z, (x, y), NECK, 0.45 + 0.55 * step(-9, -16, y))
 
 
@@ -410,13 +350,9 @@ def torso(p: Person) -> Surface:
     angle = np.arcsin(np.linspace(-1, 1, 170, dtype=np.float32))[None]
     broad = 0.9 + 0.22 * p.masculine
     y = curve(s, (0, 0.12, 0.3, 0.5, 1), (-12.5, -14.3, -16.2, -20.5, -37))
-    wide = (
-        curve(s, (0, 0.12, 0.3, 0.42, 0.55, 1), (6.2, 8.5, 15, 18.5, 19.8, 20)) * broad
-    )
+    wide = curve(s, (0, 0.12, 0.3, 0.42, 0.55, 1), (6.2, 8.5, 15, 18.5, 19.8, 20)) * broad
     deep = curve(s, (0, 0.12, 0.3, 0.5, 1), (5.4, 6.4, 8.0, 9.8, 10.8))
-    y = y - 2.6 * np.cos(angle) ** 2 * step(
-        1.0, 0.1, s
-    )  # the collar lies lower in front
+    y = y - 2.6 * np.cos(angle) ** 2 * step(1.0, 0.1, s)  # the collar lies lower in front
     x = wide * np.sin(angle)
     return surface(x, y, deep * np.cos(angle) - 3, (x, y), TORSO, np.ones_like(x))
 
@@ -427,9 +363,7 @@ def glasses(p: Person) -> Surface:
     k = np.linspace(-0.13, 0.13, 4, dtype=np.float32)[None]
     cx, cy = (np.abs(f) ** 0.7 * np.sign(f) for f in (np.cos(t), np.sin(t)))
     z = np.linspace(8.2, -1, 110, dtype=np.float32)[:, None]
-    temple = np.interp(z, (-1, 8.2), (8.1 * p.head_width, p.eye_x + 2.5)).astype(
-        np.float32
-    )
+    temple = np.interp(z, (-1, 8.2), (8.1 * p.head_width, p.eye_x + 2.5)).astype(np.float32)
     bridge = np.linspace(-p.eye_x + 2.4, p.eye_x - 2.4, 50, dtype=np.float32)[:, None]
     places: list[tuple[Array, Array, Array]] = []
     places.append((bridge, 0.35 + k + 0.15 * np.cos(bridge * 2), np.full_like(k, 9.9)))
@@ -439,9 +373,7 @@ def glasses(p: Person) -> Surface:
             (rim, -0.2 + (1.85 + k) * cy, 9.9 - 0.035 * rim * rim),
             (side * temple, 0.5 + k, z),
         ]
-    points = np.concatenate(
-        [np.stack(np.broadcast_arrays(*c)).reshape(3, -1) for c in places], axis=1
-    )
+    points = np.concatenate([np.stack(np.broadcast_arrays(*c)).reshape(3, -1) for c in places], axis=1)
     n = points.shape[1]
     normals = np.tile(np.array([[0], [0.3], [0.95]], np.float32), (1, n))
     return Surface(

@@ -69,10 +69,7 @@ class File:
 def plan(settings: Settings) -> list[File]:
     """All files, sorted by path; renders nothing."""
     first = datetime.date.fromisoformat(settings.first_date)
-    days = [
-        (first + datetime.timedelta(weeks=week)).isoformat()
-        for week in range(settings.dates)
-    ]
+    days = [(first + datetime.timedelta(weeks=week)).isoformat() for week in range(settings.dates)]
     files = []
     for person in range(settings.people):
         name = name_of(person, settings.seed)
@@ -146,14 +143,9 @@ def check(folder: Path, settings: Settings, files: list[File]) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise SystemExit(f"{note} cannot be read ({error}); {way_out}") from None
     if not kept:
-        was = " ".join(
-            f"--{key.replace('_', '-')} {value}"
-            for key, value in asdict(before).items()
-        )
+        was = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in asdict(before).items())
         version_was = (
-            ""
-            if version == VERSION
-            else f" by version {version} of the renderer (this is {VERSION})"
+            "" if version == VERSION else f" by version {version} of the renderer (this is {VERSION})"
         )
         raise SystemExit(f"{folder} was made{version_was} with {was}; {way_out}")
 

@@ -147,12 +147,7 @@ def linear(srgb: tuple[float, ...]) -> Colour:
 def between(colours: tuple[tuple[int, ...], ...], place: float) -> Colour:
     """The colour at `place` (0..1) of a ramp of sRGB colours, as linear light."""
     at = np.linspace(0, 1, len(colours))
-    return linear(
-        tuple(
-            float(np.interp(place, at, channel))
-            for channel in zip(*colours, strict=True)
-        )
-    )
+    return linear(tuple(float(np.interp(place, at, channel)) for channel in zip(*colours, strict=True)))
 
 
 def name_of(index: int, seed: int) -> str:
@@ -176,18 +171,12 @@ def invent(seed: int, index: int) -> Person:
     age = float(rng.uniform(19, 72))
     old = max(0.0, (age - 40) / 32)
     tone = float(rng.uniform(0.06, 0.94))
-    skin = np.array(between(SKIN, tone)) * np.array(
-        [1, around(1, 0.05), around(1, 0.08)]
-    )
+    skin = np.array(between(SKIN, tone)) * np.array([1, around(1, 0.05), around(1, 0.08)])
     dark_hair = rng.random() < 0.25 + tone
-    hair = np.array(
-        between(HAIR, float(rng.uniform(0, 0.25) if dark_hair else rng.uniform(0.1, 1)))
-    )
+    hair = np.array(between(HAIR, float(rng.uniform(0, 0.25) if dark_hair else rng.uniform(0.1, 1))))
     grey = float(np.clip(old * rng.uniform(-0.3, 1.6), 0, 1))
     hair = hair * (1 - grey) + np.array(linear(GREY_HAIR)) * grey
-    iris = between(
-        IRIS, float(rng.uniform(0, 0.3) if tone > 0.55 else rng.uniform(0, 1))
-    )
+    iris = between(IRIS, float(rng.uniform(0, 0.3) if tone > 0.55 else rng.uniform(0, 1)))
     men = (
         "short",
         "crop",
@@ -244,22 +233,15 @@ def invent(seed: int, index: int) -> Person:
         ear_angle=around(24, 9),
         wrinkles=float(np.clip(old + rng.normal() * 0.2, 0, 1)),
         freckles=float(max(0, rng.uniform(-2, 1)) * (1 - tone)),
-        beard=float(rng.uniform(0.35, 1))
-        if has_beard
-        else float(0.16 * masculine * rng.random()),
-        moustache=float(rng.uniform(0.5, 1))
-        if has_beard or rng.random() < 0.12 * masculine
-        else 0.0,
-        moles=tuple(
-            (around(0, 3), float(rng.uniform(-9, 5))) for _ in range(rng.integers(0, 4))
-        ),
+        beard=float(rng.uniform(0.35, 1)) if has_beard else float(0.16 * masculine * rng.random()),
+        moustache=float(rng.uniform(0.5, 1)) if has_beard or rng.random() < 0.12 * masculine else 0.0,
+        moles=tuple((around(0, 3), float(rng.uniform(-9, 5))) for _ in range(rng.integers(0, 4))),
         skin=tuple(skin.tolist()),  # type: ignore[arg-type]
         lips=tuple((skin * np.array([0.86, 0.5, 0.52]) * around(0.95, 0.12)).tolist()),  # type: ignore[arg-type]
         iris=iris,
         hair=tuple(hair.tolist()),  # type: ignore[arg-type]
         style=style,
-        hairline=around(6.1, 0.4)
-        + (1.2 * old * rng.random() if masculine > 0.5 else 0),
+        hairline=around(6.1, 0.4) + (1.2 * old * rng.random() if masculine > 0.5 else 0),
         hair_volume=around(1, 0.22),
         parting=float(rng.uniform(-1, 1)),
         glasses=float(rng.choice((0.0, 0.85), p=(0.85, 0.15))),

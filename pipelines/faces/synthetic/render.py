@@ -44,16 +44,11 @@ def posed(person: Person, look: Look) -> Surface:
     top += [shell] if shell else []
     top += [head.glasses(person)] if look.glasses else []
     matrix = turn(look.yaw, look.pitch, look.roll)
-    parts = [
-        (s, rotate(s.points - pivot, matrix) + pivot, rotate(s.normals, matrix))
-        for s in top
-    ]
+    parts = [(s, rotate(s.points - pivot, matrix) + pivot, rotate(s.normals, matrix)) for s in top]
     throat = head.neck(person)
     bend = head.step(-17, -8, throat.points[1])
     turned = rotate(throat.points - pivot, matrix) + pivot
-    parts.append(
-        (throat, throat.points + bend * (turned - throat.points), throat.normals)
-    )
+    parts.append((throat, throat.points + bend * (turned - throat.points), throat.normals))
     chest = head.torso(person)
     matrix = turn(0.35 * look.yaw, 0, 0.1 * look.roll)
     parts.append((chest, rotate(chest.points, matrix), rotate(chest.normals, matrix)))
@@ -92,16 +87,11 @@ def shadow(caster: Surface, at: Array, light: Array) -> Array:
 
     def cell(v: Array, dx: float = 0, dy: float = 0) -> NDArray[np.int32]:
         column = np.clip(v[0] / size + cells / 2 + dx, 0, cells - 1).astype(np.int32)
-        return (
-            np.clip(v[1] / size + cells / 2 + dy, 0, cells - 1).astype(np.int32) * cells
-            + column
-        )
+        return np.clip(v[1] / size + cells / 2 + dy, 0, cells - 1).astype(np.int32) * cells + column
 
     order = sorted_by(every[2])
     nearest = np.full(cells * cells, -99, np.float32)
-    nearest[cell(every)[order]] = every[2][
-        order
-    ]  # of equal indices the last, nearest one stays
+    nearest[cell(every)[order]] = every[2][order]  # of equal indices the last, nearest one stays
     total = np.zeros(at.shape[1], np.float32)
     for dx, dy in ((-1, -0.4), (0.4, -1), (1, 0.4), (-0.4, 1)):
         total += np.clip(1.7 - (nearest[cell(mine, dx, dy)] - mine[2]), 0, 1)
@@ -127,10 +117,7 @@ def lit(s: Surface, caster: Surface, colour: Array, gloss: Array, look: Look) ->
         wrap = np.where(skin, np.float32(SKIN_WRAP[c]), np.float32(0.25))
         lambert = np.maximum((toward + wrap) / (1 + wrap), 0) * direct
         ambient = around * (look.ground[c] + (look.sky[c] - look.ground[c]) * up)
-        out[c] = (
-            colour[c] * (look.light_colour[c] * lambert + ambient)
-            + look.light_colour[c] * shine
-        )
+        out[c] = colour[c] * (look.light_colour[c] * lambert + ambient) + look.light_colour[c] * shine
     return out
 
 
@@ -139,17 +126,11 @@ def splat(s: Surface, rows: int) -> NDArray[np.int32]:
 
     Points are squares of 2 px (3 px where the grid is coarse), painted from far to near: the last stays.
     """
-    away = (
-        s.normals[0] * s.points[0]
-        + s.normals[1] * s.points[1]
-        + s.normals[2] * (s.points[2] - DISTANCE)
-    )
+    away = s.normals[0] * s.points[0] + s.normals[1] * s.points[1] + s.normals[2] * (s.points[2] - DISTANCE)
     near = PER_CM * DISTANCE / (DISTANCE - s.points[2])
     column, row = MIDDLE[0] + s.points[0] * near, MIDDLE[1] - s.points[1] * near
     inside = (column >= 0) & (column < WIDE - 2) & (row >= 0) & (row < rows - 2)
-    here = np.flatnonzero(
-        inside & ((away < 8) | (s.part == HAIR))
-    )  # hair is seen from both sides
+    here = np.flatnonzero(inside & ((away < 8) | (s.part == HAIR)))  # hair is seen from both sides
     here = here[sorted_by(s.points[2, here])]
     flat = row[here].astype(np.int32) * WIDE + column[here].astype(np.int32)
     offsets = np.array(
@@ -164,9 +145,7 @@ def splat(s: Surface, rows: int) -> NDArray[np.int32]:
     return shown
 
 
-def render(
-    person: Person, look: Look, exposure: float, rows: int = HIGH
-) -> Image.Image:
+def render(person: Person, look: Look, exposure: float, rows: int = HIGH) -> Image.Image:
     """The person on nothing: RGBA in sRGB, WIDE by `rows` px, PER_CM px a cm, the head's origin at MIDDLE."""
     every = posed(person, look)
     shown = splat(every, rows)
@@ -175,9 +154,9 @@ def render(
     s = chosen(every, seen[:-1])
     colour, gloss = paint(person, look, s.part, s.uv)
     light = lit(s, every, colour, gloss, look)
-    r, g, b = (
-        (1 - np.exp(-1.35 * exposure * np.maximum(light, 0))) ** (1 / 2.2) * 255 + 0.5
-    ).astype(np.uint32)
+    r, g, b = ((1 - np.exp(-1.35 * exposure * np.maximum(light, 0))) ** (1 / 2.2) * 255 + 0.5).astype(
+        np.uint32
+    )
     rgba = np.zeros(len(seen), "<u4")
     rgba[:-1][seen[:-1]] = r | g << 8 | b << 16 | np.uint32(255 << 24)
     return Image.frombytes("RGBA", (WIDE, rows), rgba[shown].tobytes())

@@ -43,11 +43,7 @@ def look_of(person: Person, rng: np.random.Generator, d: float) -> Look:
     key = rng.uniform(1.2 - 0.7 * d, 1.2 + 0.5 * d)
     fill = rng.uniform(0.45 - 0.4 * d, 0.6)
     tint = np.array([1 + warm, 1.0, 1 - warm])
-    sky = (
-        fill
-        * np.array([1 - 0.5 * warm, 1.0, 1 + 0.5 * warm])
-        * rng.uniform(0.9, 1.1, 3)
-    )
+    sky = fill * np.array([1 - 0.5 * warm, 1.0, 1 + 0.5 * warm]) * rng.uniform(0.9, 1.1, 3)
     ground = fill * rng.uniform(0.4, 0.9) * rng.uniform(0.8, 1.2, 3)
     dyed = rng.beta(0.9, 1.8) * (0.7 + 0.3 * rng.random(3)) + 0.18 * rng.random(3) ** 3
     return Look(
@@ -59,9 +55,7 @@ def look_of(person: Person, rng: np.random.Generator, d: float) -> Look:
         lids=float(np.clip(rng.normal(1, 0.22 * d), 0.65, 1.2)),
         brows=float(np.clip(rng.normal(0, 0.3 * d), -0.2, 0.45)),
         gaze=(float(rng.normal() * 0.3 * d), float(rng.normal() * 0.12 * d)),
-        make_up=float(
-            rng.uniform(0, 1) * (1 - person.masculine) * (rng.random() < 0.6)
-        ),
+        make_up=float(rng.uniform(0, 1) * (1 - person.masculine) * (rng.random() < 0.6)),
         stubble=float(rng.uniform(0, 1)),
         hair_length=float(rng.normal() * 2 * d),
         hair_volume=float(np.clip(rng.normal(1, 0.25 * d), 0.6, 1.5)),
@@ -84,9 +78,7 @@ def look_of(person: Person, rng: np.random.Generator, d: float) -> Look:
 def clouds(rng: np.random.Generator, width: int, height: int, cells: int) -> Array:
     """Smooth noise [height, width] of spread 1 with about `cells` features across."""
     small = rng.normal(size=(cells + 1, cells + 1)).astype(np.float32)
-    return np.asarray(
-        Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-    )
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
@@ -95,11 +87,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
     base = rng.uniform(30, 215) + rng.normal(size=3) * 13 + np.array([6, 0, -6])
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
-    light = (
-        18 * rng.normal() * x
-        + 22 * rng.normal() * y
-        + 9 * clouds(rng, width, height, 4)
-    )
+    light = 18 * rng.normal() * x + 22 * rng.normal() * y + 9 * clouds(rng, width, height, 4)
     field = np.clip(base.astype(np.float32) + light[..., None], 0, 255)
     if kind == "trees":
         leaves = (
@@ -123,10 +111,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
                 y0 + rng.uniform(0.15, 0.9) * height,
             )
             colour = tuple(
-                int(c)
-                for c in np.clip(
-                    base + rng.normal(size=3) * 18 + rng.normal() * 45, 0, 255
-                )
+                int(c) for c in np.clip(base + rng.normal(size=3) * 18 + rng.normal() * 45, 0, 255)
             )
             draw.rectangle((x0, y0, x1, y1), fill=colour)
     elif kind == "shelves":
@@ -136,10 +121,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
             while at < width:
                 wide = rng.uniform(0.015, 0.05) * width
                 colour = tuple(
-                    int(c)
-                    for c in np.clip(
-                        rng.uniform(20, 200) + rng.normal(size=3) * 30, 0, 255
-                    )
+                    int(c) for c in np.clip(rng.uniform(20, 200) + rng.normal(size=3) * 30, 0, 255)
                 )
                 draw.rectangle(
                     (
@@ -156,10 +138,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
             r = rng.uniform(0.01, 0.07) * width
             cx, cy = rng.uniform(0, width), rng.uniform(0, height)
             colour = tuple(
-                int(c)
-                for c in np.clip(
-                    base + rng.normal(size=3) * 25 + rng.uniform(-60, 80), 0, 255
-                )
+                int(c) for c in np.clip(base + rng.normal(size=3) * 25 + rng.uniform(-60, 80), 0, 255)
             )
             draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=colour)
     return picture.filter(ImageFilter.BoxBlur(float(rng.uniform(0.4, 5))))
@@ -175,9 +154,7 @@ def put(
 ) -> None:
     """Paint a person into a picture: a head `tall` px high around `middle`, lower where the body would end too early."""
     factor = tall / 23 / PER_CM
-    top = round(
-        max(middle[1] - MIDDLE[1] * factor, picture.height - 0.99 * HIGH * factor)
-    )
+    top = round(max(middle[1] - MIDDLE[1] * factor, picture.height - 0.99 * HIGH * factor))
     rows = min(HIGH, int((picture.height - top) / factor) + 2)
     image = render(person, look, exposure, rows)
     size = (round(image.width * factor), round(image.height * factor))
@@ -185,26 +162,18 @@ def put(
     picture.paste(image, (round(middle[0] - MIDDLE[0] * factor), top), image)
 
 
-def camera(
-    picture: Image.Image, rng: np.random.Generator, d: float, kind: Kind
-) -> Image.Image:
+def camera(picture: Image.Image, rng: np.random.Generator, d: float, kind: Kind) -> Image.Image:
     """What lens and sensor do: blur, grain, white balance, brightness."""
     if kind == "blurred":
-        picture = picture.filter(
-            ImageFilter.GaussianBlur(float(rng.uniform(0.016, 0.024) * picture.height))
-        )
+        picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.016, 0.024) * picture.height)))
     else:
-        picture = picture.filter(
-            ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.45 + 0.9 * d)))
-        )
+        picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.45 + 0.9 * d))))
     field = np.asarray(picture, np.float32)
     balance = 1 + rng.normal(size=3) * 0.08 * d
     field = field * balance.astype(np.float32) * np.float32(1 + rng.normal() * 0.2 * d)
     if kind == "dark":
         field = field * np.float32(rng.uniform(0.05, 0.1))
-    grain = rng.standard_normal(field.shape, dtype=np.float32) * np.float32(
-        rng.uniform(1, 2 + 9 * d)
-    )
+    grain = rng.standard_normal(field.shape, dtype=np.float32) * np.float32(rng.uniform(1, 2 + 9 * d))
     return Image.fromarray(np.clip(field + grain, 0, 255).astype(np.uint8))
 
 
@@ -216,9 +185,7 @@ def encode(picture: Image.Image, rng: np.random.Generator, d: float) -> bytes:
         orientation = int(rng.choice(list(TURNS)))
         exif = Image.Exif()
         exif[ORIENTATION] = orientation
-        picture.transpose(TURNS[orientation]).save(
-            data, "JPEG", quality=quality, exif=exif
-        )
+        picture.transpose(TURNS[orientation]).save(data, "JPEG", quality=quality, exif=exif)
     else:
         picture.save(data, "JPEG", quality=quality)
     return data.getvalue()
@@ -228,9 +195,7 @@ def photograph(shot: Shot) -> bytes:
     """The JPEG file of a shot: a pure function."""
     d, kind = shot.difficulty, shot.kind
     rng = np.random.default_rng([shot.seed, 2, shot.person, shot.number])
-    width, height = ((250, 250), (400, 300), (300, 400))[
-        rng.choice(3, p=(0.85, 0.11, 0.04))
-    ]
+    width, height = ((250, 250), (400, 300), (300, 400))[rng.choice(3, p=(0.85, 0.11, 0.04))]
     picture = background(rng, width, height)
     tall = height * rng.uniform(0.52 - 0.16 * d, 0.56 + 0.1 * d)
     x, y = width * (0.5 + rng.normal() * 0.04), height * (0.47 + rng.normal() * 0.02)

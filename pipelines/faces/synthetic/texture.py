@@ -28,11 +28,7 @@ DARK = np.array([0.012, 0.009, 0.008], np.float32)
 @cache
 def noise(seed: int, cells: int) -> Array:
     """A smooth random texture [512, 512] of mean 0 and spread 1 with `cells` features a side."""
-    small = (
-        np.random.default_rng([seed, cells])
-        .normal(size=(cells, cells))
-        .astype(np.float32)
-    )
+    small = np.random.default_rng([seed, cells]).normal(size=(cells, cells)).astype(np.float32)
     wrapped = Image.fromarray(np.pad(small, 2, mode="wrap"))
     inner = (2, 2, cells + 2, cells + 2)
     big = np.asarray(wrapped.resize((512, 512), Image.Resampling.BICUBIC, box=inner))
@@ -53,9 +49,7 @@ def blend(colour: Array, over: Array | tuple[float, ...], share: Array) -> None:
     colour += share * ((over[:, None] if over.ndim == 1 else over) - colour)
 
 
-def paint(
-    p: Person, look: Look, part: NDArray[np.uint8], uv: Array
-) -> tuple[Array, Array]:
+def paint(p: Person, look: Look, part: NDArray[np.uint8], uv: Array) -> tuple[Array, Array]:
     """Linear RGB [3, N] and gloss [N] of points [N] given by part and place."""
     colour = np.empty((3, len(part)), np.float32)
     gloss = np.full(len(part), 0.22, np.float32)
@@ -82,9 +76,7 @@ def paint_skin(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]
         + 0.035 * look_up(noise(7, 96), u * 20, v * 20, shift)
         + 0.03 * look_up(noise(8, 24), u * 20, v * 20, shift)
     )
-    return np.asarray(p.skin, np.float32)[:, None] * mottle, np.full(
-        len(u), 0.2, np.float32
-    )
+    return np.asarray(p.skin, np.float32)[:, None] * mottle, np.full(len(u), 0.2, np.float32)
 
 
 def paint_head(p: Person, look: Look, x: Array, y: Array) -> tuple[Array, Array]:
@@ -92,9 +84,7 @@ def paint_head(p: Person, look: Look, x: Array, y: Array) -> tuple[Array, Array]
     colour, gloss = paint_skin(p, look, x, y)
     ax = np.abs(x)
     skin = np.asarray(p.skin, np.float32)
-    flush = 0.5 * bump(ax, y, 4.2, -3.2, 1.9, 1.5) + 0.45 * bump(
-        x, y, 0, -p.nose_length, 1.3, 0.9
-    )
+    flush = 0.5 * bump(ax, y, 4.2, -3.2, 1.9, 1.5) + 0.45 * bump(x, y, 0, -p.nose_length, 1.3, 0.9)
     blend(
         colour,
         skin * np.array([0.98, 0.66, 0.62], np.float32),
@@ -106,9 +96,7 @@ def paint_head(p: Person, look: Look, x: Array, y: Array) -> tuple[Array, Array]
         0.5 * bump(ax, y, p.eye_x, -0.1, 1.9, 1.15),
     )
     if p.freckles > 0.05:
-        spots = step(
-            1.0, 1.9, look_up(noise(11, 128), x * 14 + 200, y * 14 + 300, int(p.age))
-        )
+        spots = step(1.0, 1.9, look_up(noise(11, 128), x * 14 + 200, y * 14 + 300, int(p.age)))
         blend(
             colour,
             skin * np.array([0.62, 0.45, 0.36], np.float32),
@@ -121,9 +109,7 @@ def paint_head(p: Person, look: Look, x: Array, y: Array) -> tuple[Array, Array]
     brows(p, look, x, y, colour)
     lips(p, look, x, y, colour, gloss)
     eyes(p, look, x, y, colour, gloss)
-    hole = bump(
-        ax, y, 0.62 * p.nose_width, -p.nose_length - 0.62, 0.42 * p.nose_width, 0.24
-    )
+    hole = bump(ax, y, 0.62 * p.nose_width, -p.nose_length - 0.62, 0.42 * p.nose_width, 0.24)
     blend(colour, DARK + skin * 0.04, np.clip(1.5 * hole - 0.25, 0, 0.92))
     scalp(p, x, y, colour)
     return colour, gloss
@@ -142,16 +128,12 @@ def lines(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
     if strength < 0.04:
         return
     wave = y + 0.12 * np.sin(1.1 * x + p.age)
-    forehead = np.exp(-((np.mod(wave - 3.0, 0.95) - 0.45) ** 2) / 0.012) * bump(
-        x, y, 0, 4.4, 4.2, 1.3
-    )
+    forehead = np.exp(-((np.mod(wave - 3.0, 0.95) - 0.45) ** 2) / 0.012) * bump(x, y, 0, 4.4, 4.2, 1.3)
     ax = np.abs(x) - p.eye_x - 1.9
-    feet = np.exp(
-        -((np.mod(y + 0.35 * ax * np.sign(y), 0.5) - 0.25) ** 2) / 0.006
-    ) * bump(ax, y, 0.6, 0, 0.6, 0.8)
-    shade = strength * np.clip(
-        forehead * (0.7 + look.brows) + feet * (0.6 + look.smile), 0, 1
+    feet = np.exp(-((np.mod(y + 0.35 * ax * np.sign(y), 0.5) - 0.25) ** 2) / 0.006) * bump(
+        ax, y, 0.6, 0, 0.6, 0.8
     )
+    shade = strength * np.clip(forehead * (0.7 + look.brows) + feet * (0.6 + look.smile), 0, 1)
     colour *= 1 - shade
 
 
@@ -195,11 +177,7 @@ def brows(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
     )
     thick = p.brow_thickness * (1.05 - 0.6 * t)
     hairs = 1 + 0.22 * look_up(noise(23, 160), x * 26 + y * 20, y * 9 + 70)
-    share = (
-        step(1.15, 0.55, np.abs(y - middle) / thick)
-        * step(-0.1, 0.12, t)
-        * step(1.06, 0.8, t)
-    )
+    share = step(1.15, 0.55, np.abs(y - middle) / thick) * step(-0.1, 0.12, t) * step(1.06, 0.8, t)
     part = colour[:, here]
     blend(
         part,
@@ -209,9 +187,7 @@ def brows(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
     colour[:, here] = part
 
 
-def lips(
-    p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array
-) -> None:
+def lips(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array) -> None:
     """Lips, and between them a dark line or teeth."""
     half = p.mouth_width * (1 + 0.16 * look.smile)
     here = np.flatnonzero((np.abs(y - p.mouth_y) < 2.2) & (np.abs(x) < half + 0.5))
@@ -220,9 +196,9 @@ def lips(
     part, shine = colour[:, here], gloss[here]
     skin = np.asarray(p.skin, np.float32)
     ends = step(1.03, 0.9, np.abs(x) / half)
-    red = np.asarray(p.lips, np.float32) * (
-        1 - 0.25 * look.make_up
-    ) + look.make_up * np.array([0.16, 0.01, 0.02], np.float32)
+    red = np.asarray(p.lips, np.float32) * (1 - 0.25 * look.make_up) + look.make_up * np.array(
+        [0.16, 0.01, 0.02], np.float32
+    )
     inside = step(0.07, -0.07, y - upper) * step(-0.07, 0.07, y - lower) * ends
     creases = 1 + 0.1 * look_up(noise(25, 200), x * 24, y * 3 + 9)
     blend(part, red, inside * np.clip((0.72 + 0.25 * look.make_up) * creases, 0, 1))
@@ -230,40 +206,26 @@ def lips(
     blend(
         part,
         skin * 0.45,
-        0.4
-        * np.exp(-(((y - lower + 0.16) / 0.16) ** 2))
-        * step(1, 0.5, np.abs(x) / half),
+        0.4 * np.exp(-(((y - lower + 0.16) / 0.16) ** 2)) * step(1, 0.5, np.abs(x) / half),
     )
-    open_ = (
-        step(0.05, -0.02, y - top)
-        * step(-0.05, 0.02, y - bottom)
-        * (top - bottom > 0.05)
-    )
+    open_ = step(0.05, -0.02, y - top) * step(-0.05, 0.02, y - bottom) * (top - bottom > 0.05)
     blend(part, DARK * 2 + np.array([0.03, 0.004, 0.004], np.float32), open_)
     gap = np.maximum(top - bottom, 0.05)
-    teeth = (
-        open_ * step(0.78, 0.6, (top - y) / gap) * step(0.95, 0.72, np.abs(x) / half)
-    )
-    ivory = np.array([[0.62], [0.56], [0.47]], np.float32) * (
-        1 - 0.35 * (x / half) ** 2
-    )
+    teeth = open_ * step(0.78, 0.6, (top - y) / gap) * step(0.95, 0.72, np.abs(x) / half)
+    ivory = np.array([[0.62], [0.56], [0.47]], np.float32) * (1 - 0.35 * (x / half) ** 2)
     seams = 1 - 0.25 * step(0.9, 0.98, np.abs(np.cos(np.pi * x / 0.75)))
     blend(part, ivory * seams, 0.95 * teeth)
-    line = np.exp(
-        -((np.abs((top + bottom) / 2 - y) / (0.09 + (top - bottom) / 2)) ** 4)
-    ) * step(1.1, 0.98, np.abs(x) / half)
+    line = np.exp(-((np.abs((top + bottom) / 2 - y) / (0.09 + (top - bottom) / 2)) ** 4)) * step(
+        1.1, 0.98, np.abs(x) / half
+    )
     blend(part, DARK + red * 0.12, 0.85 * line * (1 - open_))
     colour[:, here], gloss[here] = part, shine
 
 
-def eyes(
-    p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array
-) -> None:
+def eyes(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array) -> None:
     """Sclera, iris, pupil, highlight, lids and lashes."""
     half = 1.5 * p.eye_size
-    here = np.flatnonzero(
-        (np.abs(y) < 1.7) & (np.abs(np.abs(x) - p.eye_x) < half + 0.7)
-    )
+    here = np.flatnonzero((np.abs(y) < 1.7) & (np.abs(np.abs(x) - p.eye_x) < half + 0.7))
     x, y = x[here], y[here]
     part, shine = colour[:, here], gloss[here]
     skin = np.asarray(p.skin, np.float32)
@@ -271,31 +233,19 @@ def eyes(
     e = (np.abs(x) - p.eye_x) / half
     arch = np.clip(1 - e * e, 0, 1)
     tilt = p.eye_tilt * half * e * 0.6
-    upper = tilt + 0.66 * p.eye_opening * look.lids * p.eye_size * arch**0.65 * (
-        1 - 0.12 * e
-    )
-    lower = (
-        tilt
-        - 0.43 * p.eye_opening * (0.6 + 0.4 * look.lids) * p.eye_size * arch**0.8
-        - 0.03
-    )
+    upper = tilt + 0.66 * p.eye_opening * look.lids * p.eye_size * arch**0.65 * (1 - 0.12 * e)
+    lower = tilt - 0.43 * p.eye_opening * (0.6 + 0.4 * look.lids) * p.eye_size * arch**0.8 - 0.03
     upper = np.maximum(upper, lower + 0.02)
     within = step(1.04, 0.97, np.abs(e))
     inside = step(0.06, -0.06, y - upper) * step(-0.06, 0.06, y - lower) * within
-    ball = np.array([[0.56], [0.53], [0.5]], np.float32) * (
-        1 - 0.35 * np.clip(e, -1, 1) ** 2
-    )
+    ball = np.array([[0.56], [0.53], [0.5]], np.float32) * (1 - 0.35 * np.clip(e, -1, 1) ** 2)
     blend(ball, (0.5, 0.22, 0.2), 0.55 * step(-0.72, -1.0, e))
     gx, gy = look.gaze
     dx, dy = x - side * p.eye_x - gx, y - tilt - 0.06 - gy
     r = np.hypot(dx, dy) / (0.62 * p.eye_size)
     iris = np.asarray(p.iris, np.float32)
     fibres = 1 + 0.3 * look_up(noise(27, 64), np.arctan2(dy, dx) * 60 + 256, r * 4 + 20)
-    ring = (
-        iris[:, None]
-        * (0.75 + 0.7 * step(0.35, 0.75, r) * step(1.0, 0.8, r) - 0.8 * dy)
-        * fibres
-    )
+    ring = iris[:, None] * (0.75 + 0.7 * step(0.35, 0.75, r) * step(1.0, 0.8, r) - 0.8 * dy) * fibres
     blend(ball, ring, step(1.05, 0.94, r))
     blend(ball, iris * 0.12, 0.85 * np.exp(-(((r - 0.96) / 0.12) ** 2)))
     blend(ball, DARK * 0.5, step(0.5, 0.4, r))
@@ -306,34 +256,24 @@ def eyes(
     ball += spark * 1.1
     blend(part, ball, inside)
     shine[:] *= 1 - 0.7 * inside
-    crease = np.exp(-(((y - upper - 0.34 * p.eye_size) / 0.1) ** 2)) * step(
-        1.15, 0.7, np.abs(e)
-    )
+    crease = np.exp(-(((y - upper - 0.34 * p.eye_size) / 0.1) ** 2)) * step(1.15, 0.7, np.abs(e))
     blend(part, skin * 0.28, 0.6 * crease)
     bag = np.exp(-(((y - lower + 0.42) / 0.12) ** 2)) * arch
     blend(part, skin * 0.5, (0.15 + 0.35 * p.wrinkles) * bag)
     lash = 0.11 + 0.05 * look.make_up + 0.06 * (1 - p.masculine)
     shadow = (
-        step(0.75, 0.1, y - upper)
-        * step(-0.1, 0.1, y - upper)
-        * step(1.1, 0.7, np.abs(e))
-        * look.make_up
+        step(0.75, 0.1, y - upper) * step(-0.1, 0.1, y - upper) * step(1.1, 0.7, np.abs(e)) * look.make_up
     )
     blend(part, skin * 0.35 + np.array([0.02, 0.01, 0.03], np.float32), 0.55 * shadow)
     blend(
         part,
         DARK,
-        0.94
-        * np.exp(-(((y - upper) / lash) ** 2))
-        * step(1.14, 1.0, np.abs(e))
-        * step(-1.15, -0.8, e),
+        0.94 * np.exp(-(((y - upper) / lash) ** 2)) * step(1.14, 1.0, np.abs(e)) * step(-1.15, -0.8, e),
     )
     blend(
         part,
         DARK + skin * 0.1,
-        (0.5 + 0.3 * look.make_up)
-        * np.exp(-(((y - lower) / 0.075) ** 2))
-        * step(1.08, 0.9, np.abs(e)),
+        (0.5 + 0.3 * look.make_up) * np.exp(-(((y - lower) / 0.075) ** 2)) * step(1.08, 0.9, np.abs(e)),
     )
     colour[:, here], gloss[here] = part, shine
 
@@ -348,9 +288,9 @@ def paint_hair(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]
     locks = look_up(noise(35, 40), (u + bend) * 14 + 300, v * 2.5 + 300)
     tint = np.clip(1 + 0.3 * strands + 0.22 * locks, 0.25, 1.9) * look.hair_shade
     edge = v - hair_edge(p, look, u / 9)
-    return np.asarray(p.hair, np.float32)[:, None] * tint, 0.35 * step(
-        0, 3, edge
-    ) * np.clip(1 + 0.5 * strands, 0, 2)
+    return np.asarray(p.hair, np.float32)[:, None] * tint, 0.35 * step(0, 3, edge) * np.clip(
+        1 + 0.5 * strands, 0, 2
+    )
 
 
 def paint_torso(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]:
@@ -361,9 +301,7 @@ def paint_torso(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array
         cloth *= 0.7 * (1 + 0.6 * np.sign(np.sin(v * 2.2)))
     elif kind == 2:
         cloth *= 0.75 + 0.3 * np.sign(np.sin(u * 1.5)) + 0.3 * np.sign(np.sin(v * 1.5))
-    cloth *= 1 + 0.12 * look_up(
-        noise(41, 24), u * 8 + 300, v * 8 + 300, look.texture % 32
-    )
+    cloth *= 1 + 0.12 * look_up(noise(41, 24), u * 8 + 300, v * 8 + 300, look.texture % 32)
     depth = v + 15.2 + look.neckline
     cut = depth - np.abs(u) * (1.0 if kind in (0, 3) else 0.1 * np.abs(u))
     skin, gloss = paint_skin(p, look, u, v)
