@@ -1,23 +1,30 @@
-"""The only door to MLflow. A server that is away costs log lines, never a run: each call reports instead of raising."""
+"""The only door to MLflow. A server that is away costs log lines, never a run: each call reports instead of raising.
+
+Speaks MLflow's REST API: ``import mlflow`` takes 5 s of CPU where its server is installed too (pandas, FastAPI,
+the whole of its GenAI part), more than most tasks' own overhead. Only a new model is logged through the library.
+https://mlflow.org/docs/latest/api_reference/rest-api.html
+"""
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, wraps
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+import requests
+
+from reprise.errors import RepriseError
 
 log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 RUN_KEY = "reprise.run"
 _POLL_SECONDS = 1.0
+_TIMEOUT_SECONDS = 10
+_PROXIED = "mlflow-artifacts:/"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,12 +40,9 @@ def _tolerant(call: Callable[P, R]) -> Callable[P, R | None]:
 
     @wraps(call)
     def tolerant(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        import requests
-        from mlflow.exceptions import MlflowException
-
         try:
             return call(*args, **kwargs)
-        except (MlflowException, requests.RequestException, OSError) as error:
+        except (requests.RequestException, RepriseError) as error:
             log.warning("MLflow: %s failed, the run goes on without it: %s", call.__name__, error)
             return None
 
@@ -49,85 +53,109 @@ class Tracker:
     """Runs, metrics, artifacts and models on one tracking server."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
+        self.uri = uri.rstrip("/")
 
-    @cached_property
-    def client(self) -> "MlflowClient":
-        """MLflow's client; the import takes 2–3 s, so it waits for the first call."""
-        # The client's defaults wait minutes for a server that is down.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        import mlflow
+    def _call(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One request; the body goes as query for GET, as JSON otherwise."""
+        given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        answer = requests.request(
+            method, f"{self.uri}/api/2.0/mlflow/{path}", timeout=_TIMEOUT_SECONDS, **given
+        )
+        if not answer.ok:
+            raise RepriseError(f"MLflow refused {path}: {answer.text[:500]}", f"open {self.uri}")
+        return dict(answer.json())
 
-        mlflow.set_tracking_uri(self.uri)
-        return mlflow.MlflowClient(self.uri)
+    def _search(self, experiments: list[str], wanted: str, most: int = 100) -> list[dict[str, Any]]:
+        body = {"experiment_ids": experiments, "filter": wanted, "max_results": most}
+        return list(self._call("POST", "runs/search", body).get("runs", []))
+
+    def _experiment(self, name: str) -> str:
+        """The experiment's id; it is made where there is none."""
+        body = {"filter": f"name = '{name}'", "max_results": 1}
+        found = self._call("POST", "experiments/search", body).get("experiments", [])
+        if found:
+            return str(found[0]["experiment_id"])
+        return str(self._call("POST", "experiments/create", {"name": name})["experiment_id"])
+
+    def _create(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+        body = {"experiment_id": experiment, "run_name": name, "start_time": _now(), "tags": _pairs(tags)}
+        return str(self._call("POST", "runs/create", body)["run"]["info"]["run_id"])
+
+    def _info(self, run: str) -> dict[str, Any]:
+        return dict(self._call("GET", "runs/get", {"run_id": run})["run"]["info"])
+
+    def _end(self, run: str, status: str) -> None:
+        self._call("POST", "runs/update", {"run_id": run, "status": status, "end_time": _now()})
 
     @_tolerant
     def start(self, experiment: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
         """Start a run; the run of the same DAG run, made by an earlier try, is taken up again. Returns its id."""
-        from mlflow.entities import Param
-
-        found = self.client.get_experiment_by_name(experiment)
-        experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
-        again = self.client.search_runs(
-            [experiment_id], f"tags.`{RUN_KEY}` = '{tags[RUN_KEY]}'", max_results=1
-        )
+        place = self._experiment(experiment)
+        again = self._search([place], f"tags.`{RUN_KEY}` = '{tags[RUN_KEY]}'", 1)
         if again:
-            run_id = again[0].info.run_id
-            self.client.update_run(run_id, status="RUNNING")
-            return str(run_id)
-        run_id = self.client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id
-        pairs = [Param(key, str(value)) for key, value in sorted(params.items())]
+            run = str(again[0]["info"]["run_id"])
+            self._call("POST", "runs/update", {"run_id": run, "status": "RUNNING"})
+            return run
+        run = self._create(place, name, tags)
+        pairs = _pairs(params)
         for start in range(0, len(pairs), 100):
-            self.client.log_batch(run_id, params=pairs[start : start + 100])
-        return str(run_id)
+            self._call("POST", "runs/log-batch", {"run_id": run, "params": pairs[start : start + 100]})
+        return run
 
     @_tolerant
     def start_child(self, parent: str, name: str, tags: Mapping[str, str]) -> str:
         """Start a stage's run below its DAG run's; earlier tries of the stage end as KILLED. Returns its id."""
-        experiment = self.client.get_run(parent).info.experiment_id
+        place = self._info(parent)["experiment_id"]
         same = f"tags.`{PARENT}` = '{parent}' and attributes.run_name = '{name}' and attributes.status = 'RUNNING'"
-        for earlier in self.client.search_runs([experiment], same):
-            self.client.set_terminated(earlier.info.run_id, "KILLED")
-        return str(
-            self.client.create_run(experiment, run_name=name, tags={PARENT: parent, **tags}).info.run_id
-        )
+        for earlier in self._search([place], same):
+            self._end(earlier["info"]["run_id"], "KILLED")
+        return self._create(place, name, {PARENT: parent, **tags})
 
     @_tolerant
     def metrics(self, run: str, values: Iterable[tuple[str, float, int]]) -> None:
         """Log (name, value, step) triples."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        batch = [Metric(name, value, now, step) for name, value, step in values]
+        now = _now()
+        batch = [
+            {"key": name, "value": value, "timestamp": now, "step": step} for name, value, step in values
+        ]
         for start in range(0, len(batch), 1000):
-            self.client.log_batch(run, metrics=batch[start : start + 1000])
+            self._call("POST", "runs/log-batch", {"run_id": run, "metrics": batch[start : start + 1000]})
 
     @_tolerant
     def tags(self, run: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._call("POST", "runs/log-batch", {"run_id": run, "tags": _pairs(tags)})
 
     @_tolerant
     def artifact(self, run: str, file: Path, folder: str | None = None) -> None:
-        """Store a file or folder with the run."""
-        (self.client.log_artifacts if file.is_dir() else self.client.log_artifact)(run, str(file), folder)
+        """Store a file, or all files of a folder, with the run."""
+        place = str(self._info(run)["artifact_uri"])
+        if not place.startswith(_PROXIED):
+            raise RepriseError(
+                f"the server keeps artifacts at {place}", "start it with --artifacts-destination"
+            )
+        root = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{place.removeprefix(_PROXIED)}"
+        files = sorted(p for p in file.rglob("*") if p.is_file()) if file.is_dir() else [file]
+        for one in files:
+            parts = [root, *([folder] if folder else []), one.relative_to(file.parent).as_posix()]
+            with one.open("rb") as content:
+                requests.put("/".join(parts), data=content, timeout=300).raise_for_status()
 
     @_tolerant
     def datasets(self, run: str, hashes: Mapping[str, str]) -> None:
         """Say which data (path → md5) the run read and wrote."""
-        from mlflow.entities import Dataset, DatasetInput
-
-        self.client.log_inputs(
-            run,
-            [
-                DatasetInput(Dataset(path, md5[:36], "dvc", json.dumps({"path": path, "md5": md5})))
-                for path, md5 in hashes.items()
-            ],
-        )
+        inputs = [
+            {
+                "dataset": {
+                    "name": path,
+                    "digest": md5[:36],  # as much as MLflow keeps: an md5 with ".dir"
+                    "source_type": "dvc",
+                    "source": json.dumps({"path": path, "md5": md5}),
+                }
+            }
+            for path, md5 in hashes.items()
+        ]
+        self._call("POST", "runs/log-inputs", {"run_id": run, "datasets": inputs})
 
     @_tolerant
     def model(self, run: str, name: str, file: Path, md5: str, description: str) -> str:
@@ -135,13 +163,47 @@ class Tracker:
 
         :returns: the registered version.
         """
-        import mlflow
-        import onnx
+        body = {"filter": f"name = '{name}'", "max_results": 1000}
+        for version in self._call("GET", "model-versions/search", body).get("model_versions", []):
+            if {"key": "md5", "value": md5} in version.get("tags", []):
+                return str(version["version"])
+        return _log_model(self.uri, run, name, file, md5, description)
 
-        for version in self.client.search_model_versions(f"name = '{name}'"):
-            if version.tags.get("md5") == md5:
-                return str(version.version)
-        model = onnx.load(str(file))
+    @_tolerant
+    def finish(self, run: str, status: str) -> None:
+        """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it."""
+        place = self._info(run)["experiment_id"]
+        for child in self._search([place], f"tags.`{PARENT}` = '{run}' and attributes.status = 'RUNNING'"):
+            self._end(child["info"]["run_id"], "KILLED" if status == "FINISHED" else status)
+        self._end(run, status)
+
+    @_tolerant
+    def find(self, experiment: str, dag_id: str, run_id: str) -> str | None:
+        """The MLflow run of a DAG run, where one was started."""
+        found = self._search(
+            [self._experiment(experiment)], f"tags.`{RUN_KEY}` = '{run_key(dag_id, run_id)}'", 1
+        )
+        return str(found[0]["info"]["run_id"]) if found else None
+
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"key": key, "value": str(value)} for key, value in sorted(values.items())]
+
+
+def _log_model(uri: str, run: str, name: str, file: Path, md5: str, description: str) -> str:
+    """Through MLflow's library: its model format is its own."""
+    import mlflow
+    import onnx
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(uri)
+    model = onnx.load(str(file))
+    try:
         with mlflow.start_run(run_id=run, log_system_metrics=False):
             logged = mlflow.onnx.log_model(
                 model,
@@ -150,29 +212,14 @@ class Tracker:
                 registered_model_name=name,
                 pip_requirements=["onnxruntime"],
             )
-        self.client.update_run(run, status="RUNNING")  # leaving the block ended it; that is `finish`'s to say
+        client = mlflow.MlflowClient(uri)
+        client.update_run(run, status="RUNNING")  # leaving the block ended it; that is `finish`'s to say
         version = str(logged.registered_model_version)
-        self.client.set_model_version_tag(name, version, "md5", md5)
-        self.client.update_model_version(name, version, description)
-        return version
-
-    @_tolerant
-    def finish(self, run: str, status: str) -> None:
-        """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it."""
-        experiment = self.client.get_run(run).info.experiment_id
-        below = f"tags.`{PARENT}` = '{run}' and attributes.status = 'RUNNING'"
-        for child in self.client.search_runs([experiment], below):
-            self.client.set_terminated(child.info.run_id, "KILLED" if status == "FINISHED" else status)
-        self.client.set_terminated(run, status)
-
-    @_tolerant
-    def find(self, dag_id: str, run_id: str) -> str | None:
-        """The MLflow run of a DAG run."""
-        everywhere = [e.experiment_id for e in self.client.search_experiments()]
-        found = self.client.search_runs(
-            everywhere, f"tags.`{RUN_KEY}` = '{run_key(dag_id, run_id)}'", max_results=1
-        )
-        return str(found[0].info.run_id) if found else None
+        client.set_model_version_tag(name, version, "md5", md5)
+        client.update_model_version(name, version, description)
+    except MlflowException as error:
+        raise RepriseError(f"model {name} could not be registered: {error}", f"open {uri}") from error
+    return version
 
 
 def _signature(model: Any) -> Any:
