@@ -131,11 +131,11 @@ def relief(p: Person, look: Look, x: Array, y: Array) -> Array:
     fold_x = 1.9 + 0.42 * (tip - y) + 0.3 * look.smile
     fold = (0.1 + 0.28 * p.wrinkles + 0.3 * max(0.0, look.smile)) * step(tip + 0.6, tip - 0.6, y)
     z -= fold * np.exp(-(((ax - fold_x) / 0.42) ** 2)) * step(p.mouth_y - 1.2, p.mouth_y, y)
-    z += 0.55 * bump(x, y, 0, p.mouth_y + 0.2, 2.9, 2.0)
+    z += 0.45 * bump(x, y, 0, p.mouth_y + 0.2, 2.9, 2.0)
     upper, top, bottom, lower = mouth(p, look, x)
     inside = step(1.08, 0.85, ax / (p.mouth_width * (1 + 0.16 * look.smile)))
-    z += 0.42 * inside * np.exp(-(((y - (upper + top) / 2) / (0.16 + 0.55 * p.lip_upper)) ** 2))
-    z += 0.5 * inside * np.exp(-(((y - (bottom + lower) / 2) / (0.16 + 0.5 * p.lip_lower)) ** 2))
+    z += 0.32 * inside * np.exp(-(((y - (upper + top) / 2) / (0.16 + 0.55 * p.lip_upper)) ** 2))
+    z += 0.38 * inside * np.exp(-(((y - (bottom + lower) / 2) / (0.16 + 0.5 * p.lip_lower)) ** 2))
     z -= 0.3 * inside * np.exp(-(((y - (top + bottom) / 2) / 0.16) ** 2))
     z -= 0.12 * bump(x, y, 0, (upper.mean() + tip) / 2 - 0.3, 0.28, 0.7)
     z -= 0.4 * bump(x, y, 0, p.mouth_y - 1.75, 1.8, 0.55)
@@ -269,7 +269,8 @@ def hair_edge(p: Person, look: Look, angle: Array) -> Array:
         edge = np.minimum(edge, np.where(a < 55, 3.2 + 0.3 * np.sin(9 * angle + 5 * p.parting), 99))
     if p.style == "parted":
         edge = edge - 1.3 * np.exp(-(((np.degrees(angle) - 30 * float(np.sign(p.parting))) / 22) ** 2))
-    return edge
+    peak = max(0.0, p.parting) * np.exp(-((a / 11) ** 2)) - 0.5 * np.exp(-(((a - 32) / 12) ** 2))
+    return edge - 0.7 * peak - 0.15 * np.sin(7 * angle + 9 * p.parting)
 
 
 def hair(p: Person, look: Look) -> Surface | None:

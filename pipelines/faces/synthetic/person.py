@@ -241,7 +241,7 @@ def invent(seed: int, index: int) -> Person:
         iris=iris,
         hair=tuple(hair.tolist()),  # type: ignore[arg-type]
         style=style,
-        hairline=around(6.1, 0.4) + (1.2 * old * rng.random() if masculine > 0.5 else 0),
+        hairline=around(6.4, 0.4) + (1.2 * old * rng.random() if masculine > 0.5 else 0),
         hair_volume=around(1, 0.22),
         parting=float(rng.uniform(-1, 1)),
         glasses=float(rng.choice((0.0, 0.85), p=(0.85, 0.15))),

@@ -121,7 +121,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
             while at < width:
                 wide = rng.uniform(0.015, 0.05) * width
                 colour = tuple(
-                    int(c) for c in np.clip(rng.uniform(20, 200) + rng.normal(size=3) * 30, 0, 255)
+                    int(c) for c in np.clip(rng.uniform(20, 200) + rng.normal(size=3) * 18, 0, 255)
                 )
                 draw.rectangle(
                     (
@@ -154,7 +154,7 @@ def put(
 ) -> None:
     """Paint a person into a picture: a head `tall` px high around `middle`, lower where the body would end too early."""
     factor = tall / 23 / PER_CM
-    top = round(max(middle[1] - MIDDLE[1] * factor, picture.height - 0.99 * HIGH * factor))
+    top = round(max(middle[1] - MIDDLE[1] * factor, picture.height - 0.97 * HIGH * factor))
     rows = min(HIGH, int((picture.height - top) / factor) + 2)
     image = render(person, look, exposure, rows)
     size = (round(image.width * factor), round(image.height * factor))
@@ -172,7 +172,7 @@ def camera(picture: Image.Image, rng: np.random.Generator, d: float, kind: Kind)
     balance = 1 + rng.normal(size=3) * 0.08 * d
     field = field * balance.astype(np.float32) * np.float32(1 + rng.normal() * 0.2 * d)
     if kind == "dark":
-        field = field * np.float32(rng.uniform(0.05, 0.1))
+        field = field * np.float32(rng.uniform(0.08, 0.22))
     grain = rng.standard_normal(field.shape, dtype=np.float32) * np.float32(rng.uniform(1, 2 + 9 * d))
     return Image.fromarray(np.clip(field + grain, 0, 255).astype(np.uint8))
 

@@ -64,7 +64,7 @@ def paint(p: Person, look: Look, part: NDArray[np.uint8], uv: Array) -> tuple[Ar
         if len(here):
             colour[:, here], gloss[here] = painter(p, look, uv[0, here], uv[1, here])
     framed = part == GLASSES
-    colour[:, framed], gloss[framed] = DARK[:, None] * 1.5, 0.8
+    colour[:, framed], gloss[framed] = DARK[:, None] * 1.5, 0.15
     return colour, gloss
 
 
