@@ -102,11 +102,21 @@ def _remote(addresses: str) -> str:
 
 def _pip_conf(env: Mapping[str, str], home: Path) -> dict[str, str]:
     """pip's [global] and [install] options; a later file wins, as with pip."""
-    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf"]
+    files = [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip/pip.conf",
+        home / ".config/pip/pip.conf",
+    ]
     files += [Path(env["PIP_CONFIG_FILE"])] if env.get("PIP_CONFIG_FILE") else []
     parser = configparser.RawConfigParser()
     parser.read(files, encoding="utf-8")
-    return {key: value for section in ("global", "install") if parser.has_section(section) for key, value in parser.items(section)}
+    return {
+        key: value
+        for section in ("global", "install")
+        if parser.has_section(section)
+        for key, value in parser.items(section)
+    }
 
 
 def _uv_toml(env: Mapping[str, str], home: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The stage image: its name is a hash of what it is made from, so a checkout knows its image without asking Docker.
 
-``python -m reprise.image`` builds the stage image and, on top, the one with git, dvc and pytest, where they are missing.
+``python -m reprise.image`` builds it where it is missing; ``--repro`` also the image with git, dvc and pytest on top.
 """
 
 import argparse
@@ -44,7 +44,9 @@ def image_tag(tree: Path, made_from: Iterable[str] = STAGES_FROM) -> str:
         try:
             content = (tree / name).read_bytes()
         except OSError as error:
-            raise RepriseError(f"cannot name the stage image: {tree / name}: {error.strerror}", f"git -C {tree} status") from None
+            raise RepriseError(
+                f"cannot name the stage image: {tree / name}: {error.strerror}", f"git -C {tree} status"
+            ) from None
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()[:12]
 
@@ -65,31 +67,36 @@ def connect(timeout: float = 600) -> "APIClient":
     Raises:
         DockerUnavailable: no daemon answers, or it refuses this user.
     """
-    from docker import APIClient
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
+
+    from docker import APIClient
 
     try:
         return APIClient(version="auto", timeout=timeout, **kwargs_from_env())
     except DockerException as error:
         refused = "PermissionError" in str(error) or "Permission denied" in str(error)
-        fix = f"sudo usermod -aG docker {os.environ.get('USER', '$USER')}, then log in again" if refused else "docker/ensure-engine"
+        fix = (
+            f"sudo usermod -aG docker {os.environ.get('USER', '$USER')}, then log in again"
+            if refused
+            else "docker/ensure-engine"
+        )
         raise DockerUnavailable(f"the Docker daemon does not answer: {error}", fix) from None
 
 
 def image_exists(name: str) -> bool:
     """Whether the daemon has an image of this name."""
-    return image_id(name) is not None
+    return image_id(name) != ""
 
 
-def image_id(name: str) -> str | None:
-    """The image's id (``sha256:…``), None where the daemon has no image of this name."""
+def image_id(name: str) -> str:
+    """The image's id (``sha256:…``), empty where the daemon has no image of this name."""
     from docker.errors import ImageNotFound
 
     try:
         return str(connect(timeout=30).inspect_image(name)["Id"])
     except ImageNotFound:
-        return None
+        return ""
 
 
 def build(tree: Path, log: Log = print) -> str:
@@ -101,7 +108,6 @@ def build(tree: Path, log: Log = print) -> str:
     """
     name = image_name(tree)
     if image_exists(name):
-        log(f"{name} is built already")
         return name
     client = connect()
     _check_space(client)
@@ -115,7 +121,6 @@ def build_repro(tree: Path, log: Log = print) -> str:
     """Build the image with git, dvc and pytest, and the stage image below it, unless they exist; returns its name."""
     stages, name = build(tree, log), repro_name(tree)
     if image_exists(name):
-        log(f"{name} is built already")
         return name
     client = connect()
     args = {"STAGES": stages, "BUILD": name.partition(":")[2]}
@@ -130,7 +135,9 @@ def _check_space(client: "APIClient") -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < SPACE_NEEDED:
-        problem = f"building the stage image takes {SPACE_NEEDED / 1e9:.0f} GB below {folder}, {free / 1e9:.1f} GB are free"
+        problem = (
+            f"building the stage image takes {SPACE_NEEDED / 1e9:.0f} GB below {folder}, {free / 1e9:.1f} GB are free"
+        )
         raise RepriseError(problem, "docker system prune, or free some space, then: make image")
 
 
@@ -169,7 +176,7 @@ def _pull(name: str, log: Log) -> bool:
 
 
 def _import_base(client: "APIClient", tree: Path, name: str, log: Log) -> None:
-    _ensure_mmdebstrap(log)
+    _ensure_mmdebstrap(tree, log)
     apt = buildhost.apt_settings()
     with tempfile.TemporaryDirectory(prefix="reprise-base-") as folder:
         # mmdebstrap enters its own user namespace where it is not root, and has to reach this folder from there.
@@ -184,29 +191,27 @@ def _import_base(client: "APIClient", tree: Path, name: str, log: Log) -> None:
         )
         if made.returncode:
             log(made.stderr.rstrip())
-            raise RepriseError(f"mmdebstrap made no base image (exit code {made.returncode})", "docker/base.sh base.tar")
+            raise RepriseError(
+                f"mmdebstrap made no base image (exit code {made.returncode})", "docker/base.sh base.tar"
+            )
         repository, _, tag = name.partition(":")
         client.import_image_from_file(str(tar), repository=repository, tag=tag)
 
 
-def _ensure_mmdebstrap(log: Log) -> None:
+def _ensure_mmdebstrap(tree: Path, log: Log) -> None:
     if shutil.which("mmdebstrap"):
         return
-    packages = ["mmdebstrap", "debian-archive-keyring", "uidmap"]
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    command = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", *packages]
     log("installing mmdebstrap")
-    for step in ([*root, "apt-get", "update"], command):
-        try:
-            done = subprocess.run(step, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode == 0
-        except FileNotFoundError:  # no sudo, or no apt
-            done = False
-    if not done:
-        problem = "no registry gives a base image, and mmdebstrap, which makes one from Debian packages, is not installed"
+    packages = ["mmdebstrap", "debian-archive-keyring", "uidmap"]
+    installer = [str(tree.resolve() / "docker/apt-install"), *packages]
+    if subprocess.run(installer, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, check=False).returncode:
+        problem = "no registry gives a base image, and mmdebstrap, which makes one, could not be installed"
         raise RepriseError(problem, f"sudo apt-get install -y {' '.join(packages)}")
 
 
-def _build(client: "APIClient", tree: Path, name: str, dockerfile: str, files: list[str], args: Mapping[str, str], log: Log) -> None:
+def _build(
+    client: "APIClient", tree: Path, name: str, dockerfile: str, files: list[str], args: Mapping[str, str], log: Log
+) -> None:
     """Send the context and follow the daemon's classic builder."""
     start = time.monotonic()
     log(f"building {name}")
@@ -250,19 +255,25 @@ def _follow(events: Iterable[Mapping[str, Any]], name: str, log: Log) -> None:
     for event in events:
         if "error" in event:
             log("".join(tail[-25:]).rstrip())
-            raise RepriseError(f"building {name} failed: {event['error'].strip()}", "mend the cause named above, then: make image")
+            raise RepriseError(
+                f"building {name} failed: {event['error'].strip()}", "mend the cause named above, then: make image"
+            )
         text = event.get("stream", "")
         tail.append(text)
         if text.startswith("Step "):
             tail = []
-            log(f"  {time.monotonic() - start:4.0f} s  {text.strip() if len(text) < 130 else text.strip()[:126] + ' ...'}")
+            log(
+                f"  {time.monotonic() - start:4.0f} s  {text.strip() if len(text) < 130 else text.strip()[:126] + ' ...'}"
+            )
 
 
 def main() -> int:
-    """Build what is missing and print the names."""
-    argparse.ArgumentParser(prog="python -m reprise.image", description=__doc__).parse_args()
+    """Build what is missing, telling about it on stderr, and print the image's name."""
+    parser = argparse.ArgumentParser(prog="python -m reprise.image", description=__doc__)
+    parser.add_argument("--repro", action="store_true", help="the image with git, dvc and pytest on top as well")
+    make = build_repro if parser.parse_args().repro else build
     try:
-        build_repro(Path(__file__).resolve().parents[2], lambda line: print(line, flush=True))
+        print(make(Path(__file__).resolve().parents[2], lambda line: print(line, file=sys.stderr, flush=True)))
     except RepriseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
