@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a folder: make the package importable
@@ -11,14 +12,14 @@ if __package__ in (None, ""):  # started as a folder: make the package importabl
 from synthetic.inbox import Settings, fill
 
 
-def number(low: float, high: float, kind: type = int):  # type: ignore[no-untyped-def]
+def number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
     """A parser of numbers in a range, for argparse."""
 
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is no {kind.__name__}") from None
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"{text} is not in {low}..{high}")
         return value
@@ -49,25 +50,25 @@ def arguments() -> argparse.Namespace:
         default=Path("var/inbox/synthetic"),
         help="folder of the inbox",
     )
-    parser.add_argument("--people", type=number(1, 60000), default=60, help="how many persons")
+    parser.add_argument("--people", type=number(int, 1, 10000), default=60, help="how many persons")
     parser.add_argument(
         "--photos",
-        type=number(1, 9999),
+        type=number(int, 1, 9999),
         default=20,
         help="photographs of each, over all dates",
     )
-    parser.add_argument("--dates", type=number(1, 520), default=4, help="arrival dates, a week apart")
-    parser.add_argument("--seed", type=number(0, 2**31), default=1, help="another seed, other people")
+    parser.add_argument("--dates", type=number(int, 1, 520), default=4, help="arrival dates, a week apart")
+    parser.add_argument("--seed", type=number(int, 0, 2**31), default=1, help="another seed, other people")
     parser.add_argument(
         "--difficulty",
-        type=number(0, 1, float),
+        type=number(float, 0, 1),
         default=0.5,
         help="how far pose, light and camera vary, 0..1",
     )
     parser.add_argument("--first-date", type=day, default="2026-11-01", help="first arrival")
     parser.add_argument(
         "--workers",
-        type=number(1, 256),
+        type=number(int, 1, 256),
         default=2,
         help="processes; bytes do not depend on it",
     )

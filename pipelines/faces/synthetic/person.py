@@ -1,8 +1,10 @@
 """An invented person: everything that stays the same from photograph to photograph."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 Colour = tuple[float, float, float]
 """Linear RGB, 0..1."""
@@ -32,19 +34,9 @@ IRIS = (
     (88, 118, 148),
     (120, 142, 160),
 )
-STYLES = (
-    "bald",
-    "short",
-    "crop",
-    "parted",
-    "fringe",
-    "bob",
-    "long",
-    "tied",
-    "curly",
-    "afro",
-)
-"""How hair can be worn; `head.py` draws them."""
+SHORT_STYLES = ("short", "crop", "parted", "short", "parted", "curly", "bald", "fringe", "afro")
+LONG_STYLES = ("long", "bob", "tied", "long", "fringe", "curly", "bob", "parted", "afro", "tied")
+"""How hair is worn; what is here twice is seen twice as often. `hair.py` draws them."""
 
 BEGIN = (
     "Ba",
@@ -79,14 +71,12 @@ FAMILY = (
 
 
 @dataclass(frozen=True)
-class Person:
-    """Shape, in cm or as a factor of the average; colours; habits. The eyes are at height 0, x to the image's right."""
+class Shape:
+    """Bones, features and the hair's habit: in cm, or as a factor of the average where no unit fits.
 
-    name: str
-    masculine: float
-    """0..1, moves many of the others."""
-    age: float
-    """Years."""
+    The eyes are at height 0; x goes to the image's right.
+    """
+
     head_width: float
     head_depth: float
     face_length: float
@@ -119,6 +109,20 @@ class Person:
     ear_size: float
     ear_angle: float
     """Degrees away from the head."""
+    hair_volume: float
+    parting: float
+    """-1 (left) .. 1."""
+
+
+@dataclass(frozen=True)
+class Person(Shape):
+    """Shape, age and colours. What has no comment is a share, 0..1."""
+
+    name: str
+    masculine: float
+    """0..1, moves many of the others."""
+    age: float
+    """Years."""
     wrinkles: float
     freckles: float
     beard: float
@@ -131,23 +135,25 @@ class Person:
     style: str
     hairline: float
     """Height of the hair's edge above the eyes, cm."""
-    hair_volume: float
-    parting: float
-    """-1 (left) .. 1."""
     glasses: float
     """Share of the photographs that show glasses."""
 
 
-def linear(srgb: tuple[float, ...]) -> Colour:
+def linear(srgb: tuple[float, ...] | NDArray[np.float64]) -> NDArray[np.float64]:
     """A colour of 8-bit sRGB values as linear light."""
-    r, g, b = ((c / 255) ** 2.2 for c in srgb)
-    return r, g, b
+    return (np.asarray(srgb) / 255) ** 2.2
 
 
-def between(colours: tuple[tuple[int, ...], ...], place: float) -> Colour:
+def between(ramp: tuple[tuple[int, int, int], ...], place: float) -> NDArray[np.float64]:
     """The colour at `place` (0..1) of a ramp of sRGB colours, as linear light."""
-    at = np.linspace(0, 1, len(colours))
-    return linear(tuple(float(np.interp(place, at, channel)) for channel in zip(*colours, strict=True)))
+    at = np.linspace(0, 1, len(ramp))
+    return linear(np.array([np.interp(place, at, channel) for channel in zip(*ramp, strict=True)]))
+
+
+def colour(values: NDArray[np.float64]) -> Colour:
+    """Three numbers as a colour."""
+    r, g, b = values.tolist()
+    return r, g, b
 
 
 def name_of(index: int, seed: int) -> str:
@@ -157,55 +163,19 @@ def name_of(index: int, seed: int) -> str:
     code, end = divmod(code, 8)
     code, second = divmod(code, 8)
     begin, middle = code % 16, code // 16
-    return f"{BEGIN[begin]}{MIDDLE[second]}{END[end]}_{FAMILY[family]}{'' if middle == 0 else MIDDLE[middle % 8]}"
+    ending = MIDDLE[middle] if middle else ""
+    return f"{BEGIN[begin]}{MIDDLE[second]}{END[end]}_{FAMILY[family]}{ending}"
 
 
-def invent(seed: int, index: int) -> Person:
-    """The person with this number. Persons do not depend on how many there are."""
-    rng = np.random.default_rng([seed, 1, index])
+def spread(rng: np.random.Generator, mean: float, deviation: float) -> float:
+    """A normal number, at most 2.2 deviations from the mean."""
+    return float(mean + deviation * np.clip(rng.normal(), -2.2, 2.2))
 
-    def around(mean: float, spread: float) -> float:
-        return float(mean + spread * np.clip(rng.normal(), -2.2, 2.2))
 
-    masculine = float(np.clip(rng.beta(0.6, 0.6), 0.02, 0.98))
-    age = float(rng.uniform(19, 72))
-    old = max(0.0, (age - 40) / 32)
-    tone = float(rng.uniform(0.06, 0.94))
-    skin = np.array(between(SKIN, tone)) * np.array([1, around(1, 0.05), around(1, 0.08)])
-    dark_hair = rng.random() < 0.25 + tone
-    hair = np.array(between(HAIR, float(rng.uniform(0, 0.25) if dark_hair else rng.uniform(0.1, 1))))
-    grey = float(np.clip(old * rng.uniform(-0.3, 1.6), 0, 1))
-    hair = hair * (1 - grey) + np.array(linear(GREY_HAIR)) * grey
-    iris = between(IRIS, float(rng.uniform(0, 0.3) if tone > 0.55 else rng.uniform(0, 1)))
-    men = (
-        "short",
-        "crop",
-        "parted",
-        "short",
-        "parted",
-        "curly",
-        "bald",
-        "fringe",
-        "afro",
-    )
-    women = (
-        "long",
-        "bob",
-        "tied",
-        "long",
-        "fringe",
-        "curly",
-        "bob",
-        "parted",
-        "afro",
-        "tied",
-    )
-    style = str(rng.choice(men if rng.random() < masculine else women))
-    has_beard = rng.random() < 0.45 * masculine
-    return Person(
-        name=name_of(index, seed),
-        masculine=masculine,
-        age=age,
+def shape(rng: np.random.Generator, masculine: float, tone: float) -> Shape:
+    """Bones and features; everyday tendencies only, each with a wide spread."""
+    around = partial(spread, rng)
+    return Shape(
         head_width=around(1.01 + 0.05 * masculine, 0.05),
         head_depth=around(1, 0.04),
         face_length=around(0.97 + 0.06 * masculine, 0.05),
@@ -231,18 +201,38 @@ def invent(seed: int, index: int) -> Person:
         brow_arch=around(0.35 - 0.2 * masculine, 0.14),
         ear_size=around(0.95 + 0.1 * masculine, 0.08),
         ear_angle=around(24, 9),
-        wrinkles=float(np.clip(old + rng.normal() * 0.2, 0, 1)),
-        freckles=float(max(0, rng.uniform(-2, 1)) * (1 - tone)),
-        beard=float(rng.uniform(0.35, 1)) if has_beard else float(0.16 * masculine * rng.random()),
-        moustache=float(rng.uniform(0.5, 1)) if has_beard or rng.random() < 0.12 * masculine else 0.0,
-        moles=tuple((around(0, 3), float(rng.uniform(-9, 5))) for _ in range(rng.integers(0, 4))),
-        skin=tuple(skin.tolist()),  # type: ignore[arg-type]
-        lips=tuple((skin * np.array([0.86, 0.5, 0.52]) * around(0.95, 0.12)).tolist()),  # type: ignore[arg-type]
-        iris=iris,
-        hair=tuple(hair.tolist()),  # type: ignore[arg-type]
-        style=style,
-        hairline=around(6.4, 0.4) + (1.2 * old * rng.random() if masculine > 0.5 else 0),
         hair_volume=around(1, 0.22),
         parting=float(rng.uniform(-1, 1)),
+    )
+
+
+def invent(seed: int, index: int) -> Person:
+    """The person with this number. Persons do not depend on how many there are."""
+    rng = np.random.default_rng([seed, 1, index])
+    masculine = float(np.clip(rng.beta(0.6, 0.6), 0.02, 0.98))
+    age = float(rng.uniform(19, 72))
+    old = max(0.0, (age - 40) / 32)
+    tone = float(rng.uniform(0.06, 0.94))
+    skin = np.array(between(SKIN, tone)) * (1, spread(rng, 1, 0.05), spread(rng, 1, 0.08))
+    lips = skin * (0.86, 0.5, 0.52) * spread(rng, 0.95, 0.12)
+    hair = between(HAIR, rng.uniform(0, 0.25) if rng.random() < 0.25 + tone else rng.uniform(0.1, 1))
+    grey = float(np.clip(old * rng.uniform(-0.3, 1.6), 0, 1))
+    bearded = rng.random() < 0.45 * masculine
+    return Person(
+        **vars(shape(rng, masculine, tone)),
+        name=name_of(index, seed),
+        masculine=masculine,
+        age=age,
+        wrinkles=float(np.clip(old + rng.normal() * 0.2, 0, 1)),
+        freckles=float(max(0, rng.uniform(-2, 1)) * (1 - tone)),
+        beard=float(rng.uniform(0.35, 1)) if bearded else float(0.16 * masculine * rng.random()),
+        moustache=float(rng.uniform(0.5, 1)) if bearded or rng.random() < 0.12 * masculine else 0.0,
+        moles=tuple((spread(rng, 0, 3), float(rng.uniform(-9, 5))) for _ in range(rng.integers(0, 4))),
+        skin=colour(skin),
+        lips=colour(lips),
+        iris=colour(between(IRIS, rng.uniform(0, 0.3) if tone > 0.55 else rng.uniform(0, 1))),
+        hair=colour(hair + grey * (linear(GREY_HAIR) - hair)),
+        style=str(rng.choice(SHORT_STYLES if rng.random() < masculine else LONG_STYLES)),
+        hairline=spread(rng, 6.4, 0.4) + (1.2 * old * rng.random() if masculine > 0.5 else 0),
         glasses=float(rng.choice((0.0, 0.85), p=(0.85, 0.15))),
     )

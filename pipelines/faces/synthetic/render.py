@@ -4,9 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthetic import head
-from synthetic.head import HAIR, NECK, TORSO, Array, Look, Surface
+from synthetic.body import neck, torso
+from synthetic.hair import hair
+from synthetic.head import ears, glasses, head
+from synthetic.look import Look
 from synthetic.person import Person
+from synthetic.surface import HAIR, NECK, TORSO, Array, Surface, step
 from synthetic.texture import paint
 
 PER_CM = 10.5
@@ -39,17 +42,17 @@ def rotate(v: Array, matrix: Array) -> Array:
 def posed(person: Person, look: Look) -> Surface:
     """All parts in place."""
     pivot = np.array([[0], [-9], [-3]], np.float32)
-    top = [head.head(person, look), *head.ears(person)]
-    shell = head.hair(person, look)
+    top = [head(person, look), *ears(person)]
+    shell = hair(person, look)
     top += [shell] if shell else []
-    top += [head.glasses(person)] if look.glasses else []
+    top += [glasses(person)] if look.glasses else []
     matrix = turn(look.yaw, look.pitch, look.roll)
     parts = [(s, rotate(s.points - pivot, matrix) + pivot, rotate(s.normals, matrix)) for s in top]
-    throat = head.neck(person)
-    bend = head.step(-17, -8, throat.points[1])
+    throat = neck(person)
+    bend = step(-17, -8, throat.points[1])
     turned = rotate(throat.points - pivot, matrix) + pivot
     parts.append((throat, throat.points + bend * (turned - throat.points), throat.normals))
-    chest = head.torso(person)
+    chest = torso(person)
     matrix = turn(0.35 * look.yaw, 0, 0.1 * look.roll)
     parts.append((chest, rotate(chest.points, matrix), rotate(chest.normals, matrix)))
     return Surface(
@@ -78,7 +81,7 @@ def sorted_by(depth: Array) -> NDArray[np.int64]:
 
 
 def shadow(caster: Surface, at: Array, light: Array) -> Array:
-    """How much of the main light reaches points [3, N]: 0 where another part of the person is in its way, else 1."""
+    """How much of the main light reaches points [3, N]: 0 where a part of the person is in its way, else 1."""
     side = np.array([light[2], 0, -light[0]], np.float32)
     side /= np.sqrt((side * side).sum()) + np.float32(1e-6)
     frame = np.stack([side, np.cross(light, side), light])

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
+from PIL.ImageDraw import ImageDraw as Draw
 
-from synthetic.head import Array, Look
+from synthetic.look import Look
 from synthetic.person import Person, invent
 from synthetic.render import HIGH, MIDDLE, PER_CM, render
+from synthetic.surface import Array
 
 Kind = Literal["portrait", "empty", "two", "blurred", "small", "dark"]
 ORIENTATION = 0x0112
@@ -55,7 +58,7 @@ def look_of(person: Person, rng: np.random.Generator, d: float) -> Look:
         lids=float(np.clip(rng.normal(1, 0.22 * d), 0.65, 1.2)),
         brows=float(np.clip(rng.normal(0, 0.3 * d), -0.2, 0.45)),
         gaze=(float(rng.normal() * 0.3 * d), float(rng.normal() * 0.12 * d)),
-        make_up=float(rng.uniform(0, 1) * (1 - person.masculine) * (rng.random() < 0.6)),
+        make_up=float(np.clip(1.2 - 2 * person.masculine, 0, 1) * rng.random() * (rng.random() < 0.6)),
         stubble=float(rng.uniform(0, 1)),
         hair_length=float(rng.normal() * 2 * d),
         hair_volume=float(np.clip(rng.normal(1, 0.25 * d), 0.6, 1.5)),
@@ -82,66 +85,61 @@ def clouds(rng: np.random.Generator, width: int, height: int, cells: int) -> Arr
 
 
 def background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """A wall, a room, shelves, or trees; out of focus."""
+    """A wall, a room, shelves, trees or lights; out of focus."""
     kind = rng.choice(("wall", "room", "shelves", "trees", "lights"))
-    base = rng.uniform(30, 215) + rng.normal(size=3) * 13 + np.array([6, 0, -6])
+    base = rng.uniform(30, 215) + rng.normal(size=3) * 13 + (6, 0, -6)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     light = 18 * rng.normal() * x + 22 * rng.normal() * y + 9 * clouds(rng, width, height, 4)
     field = np.clip(base.astype(np.float32) + light[..., None], 0, 255)
     if kind == "trees":
-        leaves = (
-            clouds(rng, width, height, 5)
-            + clouds(rng, width, height, 13) / 1.5
-            + clouds(rng, width, height, 34) / 2
-        )
-        green = np.array(
-            [rng.uniform(40, 110), rng.uniform(70, 130), rng.uniform(25, 70)],
-            np.float32,
-        )
+        leaves = clouds(rng, width, height, 5) + clouds(rng, width, height, 13) / 1.5
+        leaves = leaves + clouds(rng, width, height, 34) / 2
+        green = np.array([rng.uniform(40, 110), rng.uniform(70, 130), rng.uniform(25, 70)], np.float32)
         share = np.clip(0.5 + 0.8 * (leaves + y * rng.uniform(0, 1.5)), 0, 1)[..., None]
         field = field * (1 - share) + green * (1 + 0.25 * leaves[..., None]) * share
     picture = Image.fromarray(np.clip(field, 0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(picture)
-    if kind == "room":
-        for _ in range(rng.integers(2, 7)):
-            x0, y0 = rng.uniform(-0.2, 0.9) * width, rng.uniform(-0.3, 0.8) * height
-            x1, y1 = (
-                x0 + rng.uniform(0.1, 0.6) * width,
-                y0 + rng.uniform(0.15, 0.9) * height,
-            )
-            colour = tuple(
-                int(c) for c in np.clip(base + rng.normal(size=3) * 18 + rng.normal() * 45, 0, 255)
-            )
-            draw.rectangle((x0, y0, x1, y1), fill=colour)
-    elif kind == "shelves":
-        shelf = rng.uniform(0.16, 0.3) * height
-        for row in range(int(height / shelf) + 1):
-            at = -rng.uniform(0, 9)
-            while at < width:
-                wide = rng.uniform(0.015, 0.05) * width
-                colour = tuple(
-                    int(c) for c in np.clip(rng.uniform(20, 200) + rng.normal(size=3) * 18, 0, 255)
-                )
-                draw.rectangle(
-                    (
-                        at,
-                        (row + rng.uniform(0.05, 0.3)) * shelf,
-                        at + wide,
-                        (row + 0.93) * shelf,
-                    ),
-                    fill=colour,
-                )
-                at += wide + 1
-    elif kind == "lights":
-        for _ in range(rng.integers(5, 26)):
-            r = rng.uniform(0.01, 0.07) * width
-            cx, cy = rng.uniform(0, width), rng.uniform(0, height)
-            colour = tuple(
-                int(c) for c in np.clip(base + rng.normal(size=3) * 25 + rng.uniform(-60, 80), 0, 255)
-            )
-            draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=colour)
+    if kind in FURNITURE:
+        FURNITURE[kind](ImageDraw.Draw(picture), rng, base, width, height)
     return picture.filter(ImageFilter.BoxBlur(float(rng.uniform(0.4, 5))))
+
+
+def dye(rng: np.random.Generator, base: NDArray[np.float64] | float, spread: float) -> tuple[int, int, int]:
+    """A colour about `base`."""
+    r, g, b = np.clip(base + rng.normal(size=3) * spread, 0, 255).astype(int).tolist()
+    return r, g, b
+
+
+def room(draw: Draw, rng: np.random.Generator, base: NDArray[np.float64], width: int, height: int) -> None:
+    """Doors, frames, furniture: some rectangles."""
+    for _ in range(rng.integers(2, 7)):
+        x0, y0 = rng.uniform(-0.2, 0.9) * width, rng.uniform(-0.3, 0.8) * height
+        x1, y1 = x0 + rng.uniform(0.1, 0.6) * width, y0 + rng.uniform(0.15, 0.9) * height
+        draw.rectangle((x0, y0, x1, y1), fill=dye(rng, base + rng.normal() * 45, 14))
+
+
+def shelves(draw: Draw, rng: np.random.Generator, base: NDArray[np.float64], width: int, height: int) -> None:
+    """Books beside books."""
+    shelf = rng.uniform(0.16, 0.3) * height
+    for row in range(int(height / shelf) + 1):
+        at = -rng.uniform(0, 9)
+        while at < width:
+            wide = rng.uniform(0.015, 0.05) * width
+            top = (row + rng.uniform(0.05, 0.3)) * shelf
+            draw.rectangle(
+                (at, top, at + wide, (row + 0.93) * shelf), fill=dye(rng, rng.uniform(20, 200), 18)
+            )
+            at += wide + 1
+
+
+def lights(draw: Draw, rng: np.random.Generator, base: NDArray[np.float64], width: int, height: int) -> None:
+    """Discs, as lamps far away leave."""
+    for _ in range(rng.integers(5, 26)):
+        r, x, y = rng.uniform(0.01, 0.07) * width, rng.uniform(0, width), rng.uniform(0, height)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=dye(rng, base + rng.uniform(-60, 80), 22))
+
+
+FURNITURE = {"room": room, "shelves": shelves, "lights": lights}
 
 
 def put(
@@ -152,10 +150,10 @@ def put(
     middle: tuple[float, float],
     exposure: float,
 ) -> None:
-    """Paint a person into a picture: a head `tall` px high around `middle`, lower where the body would end too early."""
+    """Paint a person into a picture: a head `tall` px high around `middle`, lower where the body would end."""
     factor = tall / 23 / PER_CM
     top = round(max(middle[1] - MIDDLE[1] * factor, picture.height - 0.97 * HIGH * factor))
-    rows = min(HIGH, int((picture.height - top) / factor) + 2)
+    rows = min(HIGH, int((picture.height - top) / factor) + 6)
     image = render(person, look, exposure, rows)
     size = (round(image.width * factor), round(image.height * factor))
     image = image.convert("RGBa").resize(size, Image.Resampling.BICUBIC).convert("RGBA")

@@ -6,21 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthetic.head import (
-    EAR,
-    GLASSES,
-    HAIR,
-    HEAD,
-    NECK,
-    TORSO,
-    Array,
-    Look,
-    bump,
-    hair_edge,
-    mouth,
-    step,
-)
+from synthetic.face import mouth
+from synthetic.hair import hair_edge
+from synthetic.look import Look
 from synthetic.person import Person
+from synthetic.surface import EAR, GLASSES, HAIR, HEAD, NECK, TORSO, Array, bump, step
 
 DARK = np.array([0.012, 0.009, 0.008], np.float32)
 
@@ -139,7 +129,7 @@ def lines(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
 
 def whiskers(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
     """Beard, moustache and stubble."""
-    beard = max(p.beard, look.stubble * p.masculine * 0.5)
+    beard = max(p.beard, 0.7 * look.stubble * max(0.0, p.masculine - 0.4))
     if max(beard, p.moustache) < 0.03:
         return
     ax = np.abs(x)
@@ -223,25 +213,31 @@ def lips(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array)
 
 
 def eyes(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array) -> None:
-    """Sclera, iris, pupil, highlight, lids and lashes."""
+    """Both eyes: the ball where the lids leave it open, then the lids. e runs from -1 (inner corner) to 1 (outer)."""
     half = 1.5 * p.eye_size
     here = np.flatnonzero((np.abs(y) < 1.7) & (np.abs(np.abs(x) - p.eye_x) < half + 0.7))
     x, y = x[here], y[here]
-    part, shine = colour[:, here], gloss[here]
-    skin = np.asarray(p.skin, np.float32)
-    side = np.sign(x)
     e = (np.abs(x) - p.eye_x) / half
     arch = np.clip(1 - e * e, 0, 1)
     tilt = p.eye_tilt * half * e * 0.6
     upper = tilt + 0.66 * p.eye_opening * look.lids * p.eye_size * arch**0.65 * (1 - 0.12 * e)
     lower = tilt - 0.43 * p.eye_opening * (0.6 + 0.4 * look.lids) * p.eye_size * arch**0.8 - 0.03
     upper = np.maximum(upper, lower + 0.02)
-    within = step(1.04, 0.97, np.abs(e))
-    inside = step(0.06, -0.06, y - upper) * step(-0.06, 0.06, y - lower) * within
+    inside = step(0.06, -0.06, y - upper) * step(-0.06, 0.06, y - lower) * step(1.04, 0.97, np.abs(e))
+    dx, dy = x - np.sign(x) * p.eye_x - look.gaze[0], y - tilt - 0.06 - look.gaze[1]
+    ball = eyeball(p, look, e, dx, dy)
+    ball *= 1 - 0.55 * np.exp(-(np.maximum(upper - y, 0) / 0.2))  # the upper lid's shadow
+    part = colour[:, here]
+    blend(part, ball, inside)
+    lids(p, look, e, y - upper, y - lower, part)
+    colour[:, here] = part
+    gloss[here] *= 1 - 0.7 * inside
+
+
+def eyeball(p: Person, look: Look, e: Array, dx: Array, dy: Array) -> Array:
+    """Colours [3, N] of sclera, iris, pupil and highlight at places dx, dy (cm) from the iris' middle."""
     ball = np.array([[0.56], [0.53], [0.5]], np.float32) * (1 - 0.35 * np.clip(e, -1, 1) ** 2)
     blend(ball, (0.5, 0.22, 0.2), 0.55 * step(-0.72, -1.0, e))
-    gx, gy = look.gaze
-    dx, dy = x - side * p.eye_x - gx, y - tilt - 0.06 - gy
     r = np.hypot(dx, dy) / (0.62 * p.eye_size)
     iris = np.asarray(p.iris, np.float32)
     fibres = 1 + 0.3 * look_up(noise(27, 64), np.arctan2(dy, dx) * 60 + 256, r * 4 + 20)
@@ -249,33 +245,26 @@ def eyes(p: Person, look: Look, x: Array, y: Array, colour: Array, gloss: Array)
     blend(ball, ring, step(1.05, 0.94, r))
     blend(ball, iris * 0.12, 0.85 * np.exp(-(((r - 0.96) / 0.12) ** 2)))
     blend(ball, DARK * 0.5, step(0.5, 0.4, r))
-    ball *= 1 - 0.55 * np.exp(-(np.maximum(upper - y, 0) / 0.2))
     lx, ly, lz = look.light
-    n = np.sqrt(lx * lx + ly * ly + lz * lz)
-    spark = step(0.2, 0.08, np.hypot(dx - 0.27 * lx / n, dy - 0.1 - 0.2 * ly / n))
-    ball += spark * 1.1
-    blend(part, ball, inside)
-    shine[:] *= 1 - 0.7 * inside
-    crease = np.exp(-(((y - upper - 0.34 * p.eye_size) / 0.1) ** 2)) * step(1.15, 0.7, np.abs(e))
-    blend(part, skin * 0.28, 0.6 * crease)
-    bag = np.exp(-(((y - lower + 0.42) / 0.12) ** 2)) * arch
-    blend(part, skin * 0.5, (0.15 + 0.35 * p.wrinkles) * bag)
-    lash = 0.11 + 0.05 * look.make_up + 0.06 * (1 - p.masculine)
-    shadow = (
-        step(0.75, 0.1, y - upper) * step(-0.1, 0.1, y - upper) * step(1.1, 0.7, np.abs(e)) * look.make_up
-    )
-    blend(part, skin * 0.35 + np.array([0.02, 0.01, 0.03], np.float32), 0.55 * shadow)
-    blend(
-        part,
-        DARK,
-        0.94 * np.exp(-(((y - upper) / lash) ** 2)) * step(1.14, 1.0, np.abs(e)) * step(-1.15, -0.8, e),
-    )
-    blend(
-        part,
-        DARK + skin * 0.1,
-        (0.5 + 0.3 * look.make_up) * np.exp(-(((y - lower) / 0.075) ** 2)) * step(1.08, 0.9, np.abs(e)),
-    )
-    colour[:, here], gloss[here] = part, shine
+    far = (lx * lx + ly * ly + lz * lz) ** 0.5
+    return ball + 1.1 * step(0.2, 0.08, np.hypot(dx - 0.27 * lx / far, dy - 0.1 - 0.2 * ly / far))
+
+
+def lids(p: Person, look: Look, e: Array, above: Array, below: Array, colour: Array) -> None:
+    """Crease, bags, shadow and lashes, at heights above the upper lid's edge and `below` (negative) the lower's."""
+    skin = np.asarray(p.skin, np.float32)
+    ends = np.abs(e)
+    crease = np.exp(-(((above - 0.34 * p.eye_size) / 0.1) ** 2)) * step(1.15, 0.7, ends)
+    blend(colour, skin * 0.28, 0.6 * crease)
+    bags = np.exp(-(((below + 0.42) / 0.12) ** 2)) * np.clip(1 - e * e, 0, 1)
+    blend(colour, skin * 0.5, (0.15 + 0.35 * p.wrinkles) * bags)
+    painted = step(0.75, 0.1, above) * step(-0.1, 0.1, above) * step(1.1, 0.7, ends) * look.make_up
+    blend(colour, skin * 0.35 + np.array([0.02, 0.01, 0.03], np.float32), 0.55 * painted)
+    thick = 0.11 + 0.05 * look.make_up + 0.06 * (1 - p.masculine)
+    lashes = np.exp(-((above / thick) ** 2)) * step(1.14, 1.0, ends) * step(-1.15, -0.8, e)
+    blend(colour, DARK, 0.94 * lashes)
+    lower = np.exp(-((below / 0.075) ** 2)) * step(1.08, 0.9, ends)
+    blend(colour, DARK + skin * 0.1, (0.5 + 0.3 * look.make_up) * lower)
 
 
 def paint_hair(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]:
