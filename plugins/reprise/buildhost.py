@@ -28,10 +28,12 @@ def certificates(folder: Path, env: Mapping[str, str] = os.environ) -> dict[str,
     return {f"{hashlib.sha256(pem).hexdigest()[:16]}.crt": pem + b"\n" for pem in found}
 
 
-def index_settings(env: Mapping[str, str] = os.environ, home: Path | None = None) -> dict[str, str]:
+def index_settings(
+    env: Mapping[str, str] = os.environ, home: Path | None = None, etc: Path = Path("/etc")
+) -> dict[str, str]:
     """Environment for pip and uv inside the build: the index the host uses, from its variables, pip.conf and uv.toml."""
     home = home or Path.home()
-    pip, uv = _pip_conf(env, home), _uv_toml(env, home)
+    pip, uv = _pip_conf(env, home, etc), _uv_toml(env, home, etc)
     index = env.get("PIP_INDEX_URL") or pip.get("index-url", "")
     extra = _remote(env.get("PIP_EXTRA_INDEX_URL") or pip.get("extra-index-url", ""))
     trusted = env.get("PIP_TRUSTED_HOST") or pip.get("trusted-host", "")
@@ -100,11 +102,11 @@ def _remote(addresses: str) -> str:
     return " ".join(url for url in addresses.replace(",", " ").split() if re.search(r"(^|=)https?://", url))
 
 
-def _pip_conf(env: Mapping[str, str], home: Path) -> dict[str, str]:
+def _pip_conf(env: Mapping[str, str], home: Path, etc: Path) -> dict[str, str]:
     """pip's [global] and [install] options; a later file wins, as with pip."""
     files = [
-        Path("/etc/xdg/pip/pip.conf"),
-        Path("/etc/pip.conf"),
+        etc / "xdg/pip/pip.conf",
+        etc / "pip.conf",
         home / ".pip/pip.conf",
         home / ".config/pip/pip.conf",
     ]
@@ -119,9 +121,9 @@ def _pip_conf(env: Mapping[str, str], home: Path) -> dict[str, str]:
     }
 
 
-def _uv_toml(env: Mapping[str, str], home: Path) -> dict[str, str]:
+def _uv_toml(env: Mapping[str, str], home: Path, etc: Path) -> dict[str, str]:
     """The default index and the further ones of uv's configuration; a later file wins."""
-    files = [Path("/etc/uv/uv.toml"), home / ".config/uv/uv.toml"]
+    files = [etc / "uv/uv.toml", home / ".config/uv/uv.toml"]
     files += [Path(env["UV_CONFIG_FILE"])] if env.get("UV_CONFIG_FILE") else []
     found: dict[str, str] = {}
     for file in filter(Path.is_file, files):
