@@ -32,9 +32,7 @@ COLUMNS = ["key", "path", "identity", "fingerprint", *dict.fromkeys(rule.measure
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "clean")
     faces = [
         {**row, "partition": name}

@@ -68,9 +68,7 @@ def rows(who: partitions.Row, photo: images.Photo, faces: Faces) -> Iterator[par
         }
 
 
-def detect(
-    partition: str, detector: Mtcnn, pool: ThreadPoolExecutor, params: Params, progress: Progress
-) -> int:
+def detect(partition: str, detector: Mtcnn, pool: ThreadPoolExecutor, params: Params, progress: Progress) -> int:
     """Write one partition; returns the number of faces."""
 
     def decode(row: partitions.Row) -> images.Photo | images.Unreadable:
@@ -89,9 +87,7 @@ def detect(
             decoded = list(pool.map(decode, window))
             photos = {n: photo for n, photo in enumerate(decoded) if isinstance(photo, images.Photo)}
             groups = list(batches(photos, params.batch))
-            results = pool.map(
-                detector.find, (np.stack([photos[n].pixels for n in group]) for group in groups)
-            )
+            results = pool.map(detector.find, (np.stack([photos[n].pixels for n in group]) for group in groups))
             by_number = {
                 n: faces
                 for group, result in zip(groups, results, strict=True)
@@ -102,9 +98,7 @@ def detect(
                 if isinstance(photo, images.Unreadable):
                     rejects.add({**who, "reason": photo.reason, "detail": photo.detail})
                 elif not len(by_number[n].boxes):
-                    rejects.add(
-                        {**who, "reason": "no_face", "detail": f"none in {photo.width} x {photo.height} px"}
-                    )
+                    rejects.add({**who, "reason": "no_face", "detail": f"none in {photo.width} x {photo.height} px"})
                 else:
                     for face in rows(who, photo, by_number[n]):
                         faces.add(face)
@@ -114,13 +108,9 @@ def detect(
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "detect")
-    warnings.filterwarnings(
-        "ignore", module=r"PIL\."
-    )  # of odd tags and large images: what matters is a reject
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd tags and large images: what matters is a reject
     torch.set_num_threads(1)  # batches run side by side instead: the bytes do not depend on how many
     device, why = choose_device(params.device)
     print(f"detect: on {device} ({why})", flush=True)

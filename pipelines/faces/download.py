@@ -16,14 +16,10 @@ from facelib.progress import Progress
 from params import load
 from params.download import Params
 
-PHOTOS = pa.schema(
-    [("path", pa.string()), ("identity", pa.string()), ("sha256", pa.string()), ("image", pa.binary())]
-)
+PHOTOS = pa.schema([("path", pa.string()), ("identity", pa.string()), ("sha256", pa.string()), ("image", pa.binary())])
 
 
-def download(
-    partition: str, entries: list[inbox.Entry], folder: Path, params: Params, progress: Progress
-) -> int:
+def download(partition: str, entries: list[inbox.Entry], folder: Path, params: Params, progress: Progress) -> int:
     """Write one partition; returns how many files were rejected."""
     photos, rejects = Path("data/photos"), Path("data/rejects/download")
     rejected = 0
@@ -44,9 +40,7 @@ def download(
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "download")
     listing = inbox.listing(Path("source.json"))
     folder = inbox.folder()
@@ -58,8 +52,9 @@ def main() -> None:
     progress.finish(f"{rejected} rejected")
     if rejected > params.max_reject_share * total:
         raise SystemExit(
-            f"download: {rejected} of {total} listed files are missing, changed, empty or too large; is INBOX={folder} the"
-            " folder that source.json lists? Else list it again, or raise download.max_reject_share"
+            f"download: {rejected} of {total} listed files are missing, changed, empty or too large; is"
+            f" INBOX={folder} the folder that source.json lists? Else list it again, or raise"
+            " download.max_reject_share"
         )
 
 

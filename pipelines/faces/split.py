@@ -48,15 +48,14 @@ def check(identities: Counter[str], params: Params) -> None:
     if short:
         there = ", ".join(f"{name} {identities[name]} (needs {needed[name]})" for name in splitting.SUBSETS)
         raise SystemExit(
-            f"split: {identities.total()} identities give {there}: too few for {' and '.join(short)}; add photographs of"
-            f" more people, or change split.val_share, split.test_share, split.seed or split.min_{short[0]}_identities"
+            f"split: {identities.total()} identities give {there}: too few for {' and '.join(short)};"
+            " add photographs of more people, or change split.val_share, split.test_share, split.seed or"
+            f" split.min_{short[0]}_identities"
         )
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "split")
     columns = ["key", "partition", "path", "identity", "keep"]
     kept = [row for row in partitions.read(CLEAN, columns, batch=4096) if row["keep"]]

@@ -99,15 +99,15 @@ def turned(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     return (head @ (np.array(about_z) @ about_x @ about_y).T)[:, :2] * 1.7 + 33
 
 
-@pytest.mark.parametrize(
-    "angles", [(0, 0, 0), (35, 0, 0), (-35, 0, 0), (0, 25, 0), (0, -25, 0), (20, -15, 30)]
-)
+@pytest.mark.parametrize("angles", [(0, 0, 0), (35, 0, 0), (-35, 0, 0), (0, 25, 0), (0, -25, 0), (20, -15, 30)])
 def test_pose_gives_back_the_angles(angles: tuple[float, float, float]) -> None:
     np.testing.assert_allclose(measures.pose(turned(*angles)), angles, atol=1e-6)
 
 
 def test_a_nose_moved_to_the_right_and_down_is_a_head_turned_there() -> None:
-    yaw, pitch, _ = measures.pose(TEMPLATE + [[0, 0], [0, 0], [6, 6], [0, 0], [0, 0]])
+    moved = TEMPLATE.copy()
+    moved[2] += 6
+    yaw, pitch, _ = measures.pose(moved)
     assert yaw > 5 and pitch > 5
 
 
@@ -116,9 +116,7 @@ def face() -> Image.Image:
     """Something with detail at many scales, 112 x 112."""
     rng = np.random.default_rng(3)
     layers = [
-        Image.fromarray(rng.integers(0, 255, (n, n, 3), np.uint8)).resize(
-            (112, 112), Image.Resampling.BICUBIC
-        )
+        Image.fromarray(rng.integers(0, 255, (n, n, 3), np.uint8)).resize((112, 112), Image.Resampling.BICUBIC)
         for n in (7, 14, 28, 56)
     ]
     return Image.fromarray(np.mean([np.asarray(layer, float) for layer in layers], 0).astype(np.uint8))

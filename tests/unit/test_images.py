@@ -85,20 +85,16 @@ def test_modes(scene: Image.Image) -> None:
     ):
         photo = decode(encode(image, "TIFF"))
         expected = np.asarray(
-            (
-                scene
-                if image.mode in {"P", "CMYK"}
-                else scene.convert(image.mode if image.mode == "1" else "L")
-            ).convert("RGB")
+            (scene if image.mode in {"P", "CMYK"} else scene.convert(image.mode if image.mode == "1" else "L")).convert(
+                "RGB"
+            )
         )
         assert np.abs(photo.pixels.astype(int) - expected).mean() < 2, image.mode
 
 
 def test_transparency_is_white_unless_nobody_filled_it(scene: Image.Image) -> None:
     half = scene.copy()
-    half.putalpha(
-        Image.fromarray(np.repeat([[0], [255]], 20, 0).astype(np.uint8) * np.ones((1, 60), np.uint8))
-    )
+    half.putalpha(Image.fromarray(np.repeat([[0], [255]], 20, 0).astype(np.uint8) * np.ones((1, 60), np.uint8)))
     pixels = decode(encode(half, "PNG")).pixels
     assert (pixels[:20] == 255).all() and (pixels[20:] == (0, 0, 255)).all()
     half.putalpha(0)

@@ -57,9 +57,7 @@ def test_folds_share_no_person() -> None:
     assert set(fold_of.values()) == set(range(10))
 
 
-@pytest.mark.parametrize(
-    ("identities", "folds"), [(0, 0), (1, 0), (2, 1), (5, 2), (19, 9), (20, 10), (300, 10)]
-)
+@pytest.mark.parametrize(("identities", "folds"), [(0, 0), (1, 0), (2, 1), (5, 2), (19, 9), (20, 10), (300, 10)])
 def test_few_people_make_fewer_folds(identities: int, folds: int) -> None:
     assert len({pair.fold for pair in splitting.pairs(people(identities), 1, 5)}) == folds
 

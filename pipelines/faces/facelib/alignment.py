@@ -1,8 +1,8 @@
 """Turning a face upright and to one size by its five landmarks, and choosing whose face it is.
 
-Points are [5, 2], x and y in px with whole numbers at pixel centres: the eyes, the nose and the corners of the
-mouth, the image's left first. A similarity (turn, scale, shift) is a pair of complex numbers (turn, shift), which
-takes the point z = x + iy to turn * z + shift.
+Points are [5, 2], x and y in px with whole numbers at pixel centres: the eyes, the nose and the corners of
+the mouth, the image's left first. A similarity (turn, scale, shift) is a pair of complex numbers (turn,
+shift), which takes the point z = x + iy to turn * z + shift.
 """
 
 import numpy as np
@@ -12,15 +12,16 @@ from PIL import Image
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-"""Where the landmarks of an aligned face lie, px of TEMPLATE_SIDE: `arcface_dst` of InsightFace
-(github.com/deepinsight/insightface, python-package/insightface/utils/face_align.py), as in Deng et al., "ArcFace", 2019."""
+"""Where the landmarks of an aligned face lie, px of TEMPLATE_SIDE: `arcface_dst` in
+python-package/insightface/utils/face_align.py of github.com/deepinsight/insightface (Deng et al., "ArcFace",
+2019)."""
 TEMPLATE_SIDE = 112
 
 Similarity = tuple[complex, complex]
 
 
 def template(size: int, margin: float) -> NDArray[np.float64]:
-    """The template for a square of `size` px with a further border of `margin` (share of its side) all around."""
+    """The template for a square of `size` px with a further border of `margin`, share of its side."""
     scale = size / (TEMPLATE_SIDE * (1 + 2 * margin))
     return (TEMPLATE + 0.5 + margin * TEMPLATE_SIDE) * scale - 0.5
 
@@ -51,13 +52,11 @@ def warp(pixels: NDArray[np.uint8], move: Similarity, size: int) -> Image.Image:
     turn, shift = inverse(move)
     shift += (0.5 + 0.5j) - turn * (0.5 + 0.5j)  # Pillow has whole numbers at pixel corners
     affine = (turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag)
-    return Image.fromarray(pixels).transform(
-        (size, size), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC
-    )
+    return Image.fromarray(pixels).transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
 
 
 def outside(move: Similarity, size: int, width: int, height: int) -> float:
-    """Share of the aligned square that lies outside the `width` x `height` photograph, on a grid of 32 x 32."""
+    """Share of the aligned square that lies outside the photograph, counted on a grid of 32 x 32."""
     turn, shift = inverse(move)
     line = (np.arange(32) + 0.5) * size / 32 - 0.5
     z = turn * (line + 1j * line[:, None]) + shift
@@ -70,8 +69,8 @@ def labelled(
 ) -> int:
     """Which of the faces, boxes [F, 4], the photograph's label means.
 
-    The one with the largest area * (1 - d)^2, d being how far its centre is from the photograph's, as share of the
-    way to a corner. Faces below the probability `sure` count only where no face reaches it.
+    The one with the largest area * (1 - d)^2, d being how far its centre is from the photograph's, as share
+    of the way to a corner. Faces below the probability `sure` count only where no face reaches it.
     """
     centre = (boxes[:, 0:2] + boxes[:, 2:4]) / 2
     side = (boxes[:, 2:4] - boxes[:, 0:2]).clip(0)

@@ -72,12 +72,11 @@ def judge(face: Face, limits: Mapping[str, float]) -> Decision | None:
 def duplicates(faces: Sequence[Face], rows: Sequence[int], most: int) -> Decisions:
     """Faces whose fingerprints differ by at most `most` bits from another's.
 
-    Of one identity's, the first by key stays. Under two identities a label is wrong and nobody knows which: all go.
+    Of one identity's, the first by key stays. Under two identities a label is wrong and nobody knows which:
+    all go.
     """
     near = (
-        list(
-            near_pairs(np.stack([np.frombuffer(faces[row]["fingerprint"], np.uint64) for row in rows]), most)
-        )
+        list(near_pairs(np.stack([np.frombuffer(faces[row]["fingerprint"], np.uint64) for row in rows]), most))
         if rows
         else []
     )
@@ -94,9 +93,7 @@ def duplicates(faces: Sequence[Face], rows: Sequence[int], most: int) -> Decisio
     return dropped
 
 
-def near_pairs(
-    fingerprints: NDArray[np.uint64], most: int, block: int = 512
-) -> Iterator[tuple[int, int, int]]:
+def near_pairs(fingerprints: NDArray[np.uint64], most: int, block: int = 512) -> Iterator[tuple[int, int, int]]:
     """All a < b whose fingerprints, [N, words], differ by at most `most` bits, and the number of bits.
 
     Every pair is compared, in blocks: seconds for ten thousand faces, minutes for a hundred thousand.

@@ -1,9 +1,9 @@
 """Face detection with MTCNN: facenet-pytorch's networks and weights, a faster way around them.
 
 Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016. A
-pyramid of the image goes through a proposal network (P), whose windows a refinement (R) and an output
-network (O) accept or drop and correct. Same boxes as `facenet_pytorch.MTCNN` to 1e-3 px; what differs is speed:
-every area mean, of the pyramid and of the windows, is four look-ups in one integral image, and the tensors are
+pyramid of the image goes through a proposal network (P), whose windows a refinement (R) and an output network
+(O) accept or drop and correct. Same boxes as `facenet_pytorch.MTCNN` to 1e-3 px; what differs is speed: every
+area mean, of the pyramid and of the windows, is four look-ups in one integral image, and the tensors are
 channels-last.
 """
 
@@ -38,7 +38,7 @@ class Faces:
 
 
 def choose_device(wanted: str) -> tuple[torch.device, str]:
-    """The device for "auto", "cpu" or "cuda", and why. Raises SystemExit where cuda is asked for and absent."""
+    """The device for "auto", "cpu" or "cuda", and why. Raises SystemExit where cuda is absent."""
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise SystemExit("detect.device is cuda, but torch sees no GPU here; set it to auto or cpu")
@@ -155,8 +155,8 @@ def _padded(layer: nn.Conv2d, channels_in: int, channels_out: int) -> nn.Conv2d:
 def _integral(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """[N, H, W, 3] to int32 [N, H + 1, W + 1, 4]: the sum of all pixels above and to the left.
 
-    The fourth channel is empty: it makes a pixel 16 bytes, which are gathered at once. Sums that overflow wrap
-    around, and so do their differences: those of windows stay exact.
+    The fourth channel is empty: it makes a pixel 16 bytes, which are gathered at once. Sums that overflow
+    wrap around, and so do their differences: those of windows stay exact.
     """
     four = np.zeros((*images.shape[:3], 4), np.uint8)
     four[..., :3] = images
@@ -176,7 +176,7 @@ def _edges(start: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
 def _resized(integral: Tensor, boxes: Tensor, owner: Tensor, height: int, width: int) -> Tensor:
     """Area means of parts of the images: [K, height, width, 4].
 
-    `boxes`, int32 [K, 4]: left, top, right and bottom edge of each part; `owner`, [K]: the image it is a part of.
+    `boxes`, int32 [K, 4]: left, top, right and bottom edge of each part; `owner`, [K]: the image of each.
     """
     left, right = _edges(boxes[:, 0], boxes[:, 2], width)
     top, bottom = _edges(boxes[:, 1], boxes[:, 3], height)
@@ -206,9 +206,12 @@ def _crops(integral: Tensor, boxes: Tensor, owner: Tensor, size: int) -> tuple[T
 
 def _in_chunks(net: nn.Module, pixels: Tensor, most: int) -> tuple[Tensor, ...]:
     """The net's results for [N, h, w, 4] of 0..255, about `most` pixels at a time."""
+    count = len(pixels)
+    if not count:  # the nets cannot take none
+        pixels = pixels.new_zeros(1, *pixels.shape[1:])
     chunks = pixels.split(max(1, most // (pixels.shape[1] * pixels.shape[2])))
     results = [net(((chunk - 127.5) * 0.0078125).permute(0, 3, 1, 2)) for chunk in chunks]
-    return tuple(map(torch.cat, zip(*results, strict=True)))
+    return tuple(torch.cat(parts)[:count] for parts in zip(*results, strict=True))
 
 
 def _windows(moves: Tensor, probability: Tensor, scale: float, threshold: float) -> tuple[Tensor, Tensor]:

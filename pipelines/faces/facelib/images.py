@@ -48,8 +48,8 @@ class Photo:
 def decode(data: bytes, max_side: int, max_pixels: int) -> Photo:
     """The first frame of an encoded image; a longer side than `max_side` px is decoded smaller.
 
-    Raises Unreadable: not_an_image, too_many_pixels (more than `max_pixels` would have to be decoded), truncated,
-    corrupt.
+    Raises Unreadable: not_an_image, too_many_pixels (more than `max_pixels` would have to be decoded),
+    truncated, corrupt.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -60,7 +60,7 @@ def decode(data: bytes, max_side: int, max_pixels: int) -> Photo:
         raise Unreadable("not_an_image", f"{len(data)} bytes of no known image format") from None
     except (Image.DecompressionBombError, MemoryError) as error:
         raise Unreadable("too_many_pixels", str(error)) from None
-    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise nearly anything on damaged bytes
+    except Exception as error:
         reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
         raise Unreadable(reason, f"{type(error).__name__}: {error}") from None
 
@@ -68,7 +68,7 @@ def decode(data: bytes, max_side: int, max_pixels: int) -> Photo:
 def _decode(image: Image.Image, max_side: int, max_pixels: int) -> Photo:
     width, height = image.size
     shrink = min(1.0, max_side / max(width, height))
-    # JPEG can be decoded at 1/2, 1/4 and 1/8 for a fraction of the time; draft picks one that is large enough.
+    # JPEG can be decoded at 1/2, 1/4 and 1/8 for a fraction of the time; draft picks one large enough.
     image.draft(None, (round(width * shrink), round(height * shrink)))
     if image.width * image.height > max_pixels:
         raise Unreadable("too_many_pixels", f"{image.width} x {image.height}, allowed are {max_pixels}")
@@ -89,7 +89,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 where there is none. After load(): Pillow itself turns TIFF images then."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - damaged EXIF is common and no reason to lose a photograph
+    except Exception:
         return 1
     return orientation if orientation in _UPRIGHT else 1
 
@@ -107,7 +107,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("LA")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        if rgba.getextrema()[3] == (0, 0):  # 32-bit bitmaps often have an alpha channel that nobody filled
+        if rgba.getchannel("A").getextrema() == (0, 0):  # 32-bit bitmaps often have an alpha channel that nobody filled
             return rgba.convert("RGB")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
@@ -118,7 +118,5 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
     top = float(grey.max(initial=0))
     # The file does not say what white is: 1 for floats, else the most that 8, 16 or 32 bits hold.
-    white = next(
-        (limit for limit in (1.0, 255.0, 65535.0) if top <= limit and (limit > 1 or image.mode == "F")), top
-    )
+    white = next((limit for limit in (1.0, 255.0, 65535.0) if top <= limit and (limit > 1 or image.mode == "F")), top)
     return Image.fromarray(np.clip(grey * (255 / white), 0, 255).astype(np.uint8))

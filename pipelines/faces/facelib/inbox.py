@@ -36,16 +36,12 @@ def _entry(fields: dict[str, str | int]) -> Entry:
 
 
 def listing(path: Path) -> dict[str, list[Entry]]:
-    """The source listing: entries by partition, sorted. Raises SystemExit where it is missing or malformed."""
+    """The source listing: entries by partition, sorted. Raises SystemExit without a sound one."""
     try:
         partitions = sorted(json.loads(path.read_text())["partitions"].items())
-        return {
-            name: sorted(map(_entry, entries), key=lambda entry: entry.path) for name, entries in partitions
-        }
+        return {name: sorted(map(_entry, entries), key=lambda entry: entry.path) for name, entries in partitions}
     except FileNotFoundError:
-        raise SystemExit(
-            f"{path} is not here; it lists the inbox, and a run's first step writes it"
-        ) from None
+        raise SystemExit(f"{path} is not here; it lists the inbox, and a run's first step writes it") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SystemExit(f"{path} is no source listing ({error}); write it again from the inbox") from None
 
@@ -54,14 +50,10 @@ def folder() -> Path:
     """The inbox, as the environment variable INBOX names it. Raises SystemExit where there is none."""
     name = os.environ.get("INBOX")
     if not name:
-        raise SystemExit(
-            "INBOX is not set; name the folder that source.json lists: INBOX=FOLDER python download.py"
-        )
+        raise SystemExit("INBOX is not set; name the folder that source.json lists: INBOX=FOLDER python download.py")
     path = Path(name)
     if not path.is_dir():
-        raise SystemExit(
-            f"INBOX={name} is not a folder; mount it, or set INBOX to the folder that source.json lists"
-        )
+        raise SystemExit(f"INBOX={name} is not a folder; mount it, or set INBOX to the folder that source.json lists")
     return path
 
 
@@ -76,7 +68,7 @@ def identity(path: str, partition: str) -> str | None:
 def take(inbox: Path, entry: Entry, max_bytes: int) -> bytes:
     """The bytes of a listed file.
 
-    Raises Missing: empty, too_large, vanished (no file there now), unreadable, changed (other bytes than listed).
+    Raises Missing: empty, too_large, vanished (no file there now), unreadable, changed (other bytes).
     """
     if entry.size == 0:
         raise Missing("empty", "the file has no bytes")

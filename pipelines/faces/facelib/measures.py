@@ -11,15 +11,15 @@ _SIDE = TEMPLATE_SIDE // 2
 _FACE = (12, 17, 44, 53)
 """The part of it that is skin, eyes and mouth, not hair or background: left, top, right, bottom."""
 _DEPTH = np.array([0.0, 0.0, 22.0, 5.0, 5.0])
-"""How far eyes, nose tip and corners of the mouth stand out, px of the template: about 0, 40 and 9 mm where the
-pupils are 63 mm apart."""
+"""How far eyes, nose tip and corners of the mouth stand out, px of the template: about 0, 40 and 9 mm where
+the pupils are 63 mm apart."""
 
 
 def light(aligned: Image.Image, margin: float) -> tuple[float, float, float]:
     """Brightness (mean grey, 0..255), contrast (standard deviation of grey) and sharpness of an aligned face.
 
-    Sharpness is the standard deviation of the Laplacian over the contrast, at the face's own scale: a large face out
-    of focus and a small one enlarged measure the same, and so do a dim and a bright print.
+    Sharpness is the standard deviation of the Laplacian over the contrast, at the face's own scale: a large
+    face out of focus and a small one enlarged measure the same, and so do a dim and a bright print.
     """
     border = aligned.width * margin / (1 + 2 * margin)
     whole = (border, border, aligned.width - border, aligned.height - border)
@@ -34,7 +34,7 @@ def light(aligned: Image.Image, margin: float) -> tuple[float, float, float]:
 def fingerprint(aligned: Image.Image) -> bytes:
     """256 bits that stay nearly the same when a photograph is encoded again, resized or cropped.
 
-    Is each of 16 x 16 places darker than its right neighbour? (The "dHash" of Krawetz, 2013, on the aligned face.)
+    Is each of 16 x 16 places darker than its right neighbour? The "dHash" of Krawetz, 2013, on the face.
     """
     grey = np.asarray(aligned.convert("L").resize((17, 16), Image.Resampling.BOX), np.int16)
     return np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes()
@@ -43,8 +43,8 @@ def fingerprint(aligned: Image.Image) -> bytes:
 def pose(landmarks: NDArray[np.floating]) -> tuple[float, float, float]:
     """Yaw (turned to the image's right > 0), pitch (down > 0) and roll (clockwise > 0) in degrees, estimated.
 
-    DeMenthon and Davis, "Model-based object pose in 25 lines of code", 1995, its first step (scaled orthography),
-    with the alignment template as the frontal model.
+    DeMenthon and Davis, "Model-based object pose in 25 lines of code", 1995, its first step (scaled
+    orthography), with the alignment template as the frontal model.
     """
     model = np.column_stack((TEMPLATE, _DEPTH))
     model -= model.mean(0)

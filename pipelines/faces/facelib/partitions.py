@@ -21,7 +21,7 @@ Row = dict[str, Any]
 REJECTS = pa.schema(
     [("path", pa.string()), ("identity", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
 )
-"""What a stage could not use: `reason` is a slug for machines ("truncated"), `detail` a sentence for people."""
+"""What a stage could not use: `reason` is a slug for machines ("truncated"), `detail` is for people."""
 
 
 def names(folder: Path) -> list[str]:
@@ -43,7 +43,12 @@ def count(path: Path) -> int:
 
 
 def read(path: Path, columns: list[str] | None = None, batch: int = 64) -> Iterator[Row]:
-    """The rows of one file in order, `columns` of them or all; at most one row group is in memory."""
+    """The rows of one file in order, `columns` of them or all; at most one row group is in memory.
+
+    Raises SystemExit where the file is missing.
+    """
+    if not path.exists():
+        raise SystemExit(f"{path} is not here; run the stage that writes it first")
     with pq.ParquetFile(path) as parquet:
         for rows in parquet.iter_batches(batch_size=batch, columns=columns):
             yield from rows.to_pylist()

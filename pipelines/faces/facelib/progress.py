@@ -30,6 +30,4 @@ class Progress:
         """Print the last line: what came out, and how fast."""
         seconds = time.monotonic() - self._start
         rate = self.done / max(seconds, 1e-9)
-        print(
-            f"{self.stage}: {self.done} {self.unit} in {seconds:.1f} s ({rate:.0f}/s); {result}", flush=True
-        )
+        print(f"{self.stage}: {self.done} {self.unit} in {seconds:.1f} s ({rate:.0f}/s); {result}", flush=True)

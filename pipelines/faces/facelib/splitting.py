@@ -39,11 +39,11 @@ class Pair:
 
 
 def pairs(faces: Faces, seed: int, per_fold: int) -> Iterator[Pair]:
-    """Verification pairs as in Huang et al., "Labeled Faces in the Wild", 2007, section 4: people first, then faces.
+    """Verification pairs, people drawn first (Huang et al., "Labeled Faces in the Wild", 2007, section 4).
 
-    Each fold gets `per_fold` pairs of one person and as many of two, or as many of either as it has. Identities
-    are dealt to ten folds, so that no person is in two; a fold needs two people, so fewer than twenty people
-    make fewer folds: half as many as people.
+    Each fold gets `per_fold` pairs of one person and as many of two, or as many of either as it has.
+    Identities are dealt to ten folds, so that no person is in two; a fold needs two people, so fewer than
+    twenty people make fewer folds: half as many as people.
     """
     identities = sorted(faces, key=lambda identity: (number(seed, identity), identity))
     folds = min(FOLDS, len(identities) // 2)

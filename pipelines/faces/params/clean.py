@@ -6,9 +6,7 @@ from pydantic import BaseModel, Field
 class Params(BaseModel, extra="forbid", frozen=True):
     """Which faces the clean stage keeps."""
 
-    min_probability: float = Field(
-        0.9, ge=0, le=1, description="Below: not_a_face; the detector's probability"
-    )
+    min_probability: float = Field(0.9, ge=0, le=1, description="Below: not_a_face; the detector's probability")
     min_face_px: float = Field(
         24, ge=0, le=10_000, description="Below: too_small; side of the face in the photograph, px"
     )
@@ -20,9 +18,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
     )
     min_brightness: float = Field(30, ge=0, le=255, description="Below: dark; mean grey of the face")
     max_brightness: float = Field(230, ge=0, le=255, description="Above: bright; mean grey of the face")
-    min_contrast: float = Field(
-        8, ge=0, le=128, description="Below: flat; standard deviation of the face's grey"
-    )
+    min_contrast: float = Field(8, ge=0, le=128, description="Below: flat; standard deviation of the face's grey")
     max_cut_off: float = Field(
         0.25, ge=0, le=1, description="Above: cut_off; share of the aligned face outside the photograph"
     )

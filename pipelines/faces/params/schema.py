@@ -52,9 +52,7 @@ def main() -> None:
     if not parser.parse_args().check:
         SCHEMA.write_text(text())
     elif not SCHEMA.exists() or SCHEMA.read_text() != text():
-        raise SystemExit(
-            f"{SCHEMA.name} is out of date; write it again: cd pipelines/faces && python -m params.schema"
-        )
+        raise SystemExit(f"{SCHEMA.name} is out of date; write it again: cd pipelines/faces && python -m params.schema")
 
 
 if __name__ == "__main__":

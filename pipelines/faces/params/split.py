@@ -9,16 +9,10 @@ class Params(BaseModel, extra="forbid", frozen=True):
     seed: int = Field(
         1, ge=0, le=2**31 - 1, description="Decides who falls into which subset and which pairs are drawn"
     )
-    val_share: float = Field(
-        0.15, ge=0.01, le=0.5, description="Chance of an identity to fall into validation"
-    )
+    val_share: float = Field(0.15, ge=0.01, le=0.5, description="Chance of an identity to fall into validation")
     test_share: float = Field(0.25, ge=0.01, le=0.5, description="Chance of an identity to fall into test")
-    min_train_identities: int = Field(
-        4, ge=2, le=1_000_000, description="The stage fails with fewer for training"
-    )
-    min_val_identities: int = Field(
-        2, ge=2, le=1_000_000, description="The stage fails with fewer for validation"
-    )
+    min_train_identities: int = Field(4, ge=2, le=1_000_000, description="The stage fails with fewer for training")
+    min_val_identities: int = Field(2, ge=2, le=1_000_000, description="The stage fails with fewer for validation")
     min_test_identities: int = Field(4, ge=2, le=1_000_000, description="The stage fails with fewer for test")
     pairs_per_fold: int = Field(
         300, ge=2, le=100_000, description="Same-person pairs per fold, and as many of different people"
