@@ -45,18 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     add("down", lambda settings, _: services.down(settings), "stop Airflow and MLflow")
     add("status", _status, "services, and the latest runs")
     logs = add("logs", _logs, "the end of a service's log, or of a failed task's")
-    logs.add_argument(
-        "service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all"
-    )
+    logs.add_argument("service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all")
     run = add("run", _run, "trigger a run and follow it")
-    run.add_argument(
-        "--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)"
-    )
+    run.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
     run.add_argument("--params", default="", help='overrides, such as "train.epochs=5 detect.device=cpu"')
     run.add_argument("--inbox", help="folder of photographs, with or without date folders")
-    run.add_argument(
-        "--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)"
-    )
+    run.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)")
     run.add_argument("--as-of", help="see only what had arrived before this date")
     run.add_argument("--ignore-cache", action="store_true", help="run every stage, known or not")
     return parser
@@ -69,9 +63,7 @@ def _status(settings: Settings, _: argparse.Namespace) -> None:
         console.print("services: none is running; start them: make up")
         return
     console.print(services.status(settings).rstrip(), highlight=False)
-    runs = Airflow(settings.airflow).call(
-        "GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"}
-    )
+    runs = Airflow(settings.airflow).call("GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"})
     for run in runs["dag_runs"]:
         console.print(
             f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s",
@@ -166,6 +158,7 @@ def _wait_for_dag(airflow: Any, dag_id: str, seconds: float = 60) -> None:
 def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, took: float) -> None:
     """Metrics, the record's commit, and where to look."""
     from reprise.results import fetch
+    from reprise.tracking import Tracker
 
     for name, value in recorded["metrics"].items():
         console.print(f"  {name:<28} {value:.6g}", highlight=False)
@@ -174,13 +167,9 @@ def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, 
         f"\nfinished in {took:.0f} s; recorded as commit {recorded['commit'][:12]} ({recorded['ref'].rsplit('/', 1)[-1]})",
         highlight=False,
     )
-    console.print(
-        f"  Airflow   {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False
-    )
+    console.print(f"  Airflow   {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False)
     if recorded["mlflow"]:
-        console.print(
-            f"  MLflow    {settings.mlflow}/#/experiments/runs/{recorded['mlflow']}", highlight=False
-        )
+        console.print(f"  MLflow    {Tracker(settings.mlflow).url(recorded['mlflow'])}", highlight=False)
     for name, file in files.items():
         console.print(f"  {name:<9} {file}", highlight=False)
     console.print("  again     git show", recorded["commit"][:12], " ·  dvc exp show", highlight=False)

@@ -33,9 +33,7 @@ class Airflow:
         except requests.RequestException as error:
             raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
         if not answer.ok:
-            raise RepriseError(
-                f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server"
-            )
+            raise RepriseError(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
         return answer.json() if answer.content else None
 
     def dag_ready(self, dag_id: str) -> bool:
@@ -60,11 +58,7 @@ class Airflow:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The run's task instances."""
-        return list(
-            self.call("GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": 1000})[
-                "task_instances"
-            ]
-        )
+        return list(self.call("GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": 1000})["task_instances"])
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """What a task handed on; None where it has not yet."""

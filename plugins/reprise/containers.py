@@ -16,10 +16,7 @@ def labels(stack: str, dag_id: str, run_id: str, task_id: str, try_number: int) 
 
 def find(client: "APIClient", wanted: Mapping[str, str]) -> list[str]:
     """Ids of all containers, running or not, that carry these labels."""
-    return [
-        c["Id"]
-        for c in client.containers(all=True, filters={"label": [f"{k}={v}" for k, v in wanted.items()]})
-    ]
+    return [c["Id"] for c in client.containers(all=True, filters={"label": [f"{k}={v}" for k, v in wanted.items()]})]
 
 
 def remove(client: "APIClient", wanted: Mapping[str, str]) -> int:

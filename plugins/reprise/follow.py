@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reprise.airflow_api import Airflow
@@ -39,13 +40,11 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
             spoke = time.monotonic()
             for task in tasks.values():
                 if task["state"] == "running":
-                    _say_progress(airflow, dag_id, run_id, task, console)
+                    shown["said"] = _say_progress(airflow, dag_id, run_id, task, console, shown.get("said", ""))
         time.sleep(_POLL_SECONDS)
 
 
-def _say(
-    airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, Any], console: Console
-) -> None:
+def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, Any], console: Console) -> None:
     name, state = task["task_id"], task["state"]
     if state == "running":
         again = f" (try {task['try_number']})" if task["try_number"] > 1 else ""
@@ -59,11 +58,14 @@ def _say(
 
 
 def _say_progress(
-    airflow: Airflow, dag_id: str, run_id: str, task: Mapping[str, Any], console: Console
-) -> None:
+    airflow: Airflow, dag_id: str, run_id: str, task: Mapping[str, Any], console: Console, said: str
+) -> str:
+    """The task's last line, unless it was ``said`` before; returns it."""
     lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    console.print(f"  {task['task_id']:<12} [dim]{last[:160]}[/]", highlight=False)
+    last = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("::")), "")
+    if last and last != said:
+        console.print(f"  {task['task_id']:<12} [dim]{escape(last[:160])}[/]", highlight=False)
+    return last
 
 
 def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
@@ -78,9 +80,7 @@ def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
                 f"{dag_id}: {task['task_id']} failed: {problem}",
                 fix or "correct it, commit, and `make run` again",
             )
-    return RepriseError(
-        f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status"
-    )
+    return RepriseError(f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status")
 
 
 def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:

@@ -89,9 +89,7 @@ def commit_files(repo: Path, parent: str, files: Mapping[str, bytes], message: s
         )
         git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
     tree = git(repo, "write-tree", env=index)
-    return git(
-        repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env={**index, **_identity(repo)}
-    )
+    return git(repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env={**index, **_identity(repo)})
 
 
 def _identity(repo: Path) -> dict[str, str]:

@@ -199,7 +199,8 @@ def _import_base(client: "APIClient", tree: Path, name: str, log: Log) -> None:
 
 
 def _ensure_mmdebstrap(tree: Path, log: Log) -> None:
-    if shutil.which("mmdebstrap"):
+    # An ordinary user makes a root file system in a user namespace, which takes newuidmap.
+    if shutil.which("mmdebstrap") and (os.geteuid() == 0 or shutil.which("newuidmap")):
         return
     log("installing mmdebstrap")
     packages = ["mmdebstrap", "debian-archive-keyring", "uidmap"]

@@ -29,9 +29,7 @@ def list_inbox(inbox: Path, as_of: dt.datetime | None, hashes: Path) -> Listing:
     :raises BadInput: where the inbox is missing or holds no file that had arrived.
     """
     if not inbox.is_dir():
-        raise BadInput(
-            f"the inbox {inbox} does not exist", "make photos, or name another: make run INBOX=FOLDER"
-        )
+        raise BadInput(f"the inbox {inbox} does not exist", "make photos, or name another: make run INBOX=FOLDER")
     dates = sorted(p.name for p in inbox.iterdir() if p.is_dir() and _is_date(p.name))
     taken = [date for date in dates if as_of is None or _began(date, as_of)]
     folders = {date: inbox / date for date in taken} if dates else {UNDATED: inbox}
@@ -64,9 +62,7 @@ def _list_partition(inbox: Path, folder: Path, hashes: Path) -> list[dict[str, A
     import diskcache
 
     files = sorted(
-        p
-        for p in folder.rglob("*")
-        if p.is_file() and not any(s.startswith(".") for s in p.relative_to(inbox).parts)
+        p for p in folder.rglob("*") if p.is_file() and not any(s.startswith(".") for s in p.relative_to(inbox).parts)
     )
     with diskcache.Cache(str(hashes)) as known, ThreadPoolExecutor(4) as pool:
         digests = pool.map(lambda p: _sha256(p, known), files)

@@ -70,9 +70,7 @@ def read(root: Path, path: str) -> Pipeline:
     if not stages:
         raise BadInput(f"{path}/dvc.yaml has no stages", "add one: see the README, 'Add a stage'")
     order = TopologicalSorter({name: stage.upstream for name, stage in stages.items()}).static_order()
-    artifacts = (
-        Artifact(name, a["path"], a.get("type") or "", a.get("desc") or "") for name, a in declared.items()
-    )
+    artifacts = (Artifact(name, a["path"], a.get("type") or "", a.get("desc") or "") for name, a in declared.items())
     return Pipeline(path, tuple(stages[name] for name in order), tuple(artifacts))
 
 

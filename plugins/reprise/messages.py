@@ -9,9 +9,6 @@ OPEN = "open"
 RECORD = "record"
 """The tasks before and after the stages."""
 
-CHILD_RUN = "mlflow_run"
-"""The XCom key under which a stage's task publishes its MLflow run before the container starts."""
-
 
 class Opened(TypedDict):
     """What ``open`` hands to the tasks of a run, by XCom: JSON values only."""

@@ -62,9 +62,7 @@ def clear(folder: Path) -> None:
             return
 
 
-def check(
-    settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]] | None
-) -> "Checked":
+def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]] | None) -> "Checked":
     """Everything that can be known to be wrong before a run exists: revision, graph, parameters, inbox, host.
 
     :param folder: where the clone is made; the caller removes it.
@@ -142,9 +140,7 @@ def open_run(
         clear(folder)
 
 
-def _start_tracking(
-    settings: Settings, request: Request, checked: Checked, tags: Mapping[str, str]
-) -> str | None:
+def _start_tracking(settings: Settings, request: Request, checked: Checked, tags: Mapping[str, str]) -> str | None:
     return Tracker(settings.mlflow).start(
         checked.pipeline.name,
         request.slug,

@@ -64,9 +64,7 @@ def apply(folder: Path, overrides: Mapping[str, Any]) -> str:
     for name, value in sorted(overrides.items()):
         if name not in known:
             near = difflib.get_close_matches(name, known, 3) or known[:8]
-            raise BadInput(
-                f"unknown parameter {name!r}", f"use one of {', '.join(near)} (see {folder.name}/{FILE})"
-            )
+            raise BadInput(f"unknown parameter {name!r}", f"use one of {', '.join(near)} (see {folder.name}/{FILE})")
         *parents, leaf = name.split(".")
         part = values
         for parent in parents:
@@ -123,9 +121,7 @@ def _check(schema: Mapping[str, Any], values: Any, pipeline: str) -> None:
     from jsonschema import Draft202012Validator
 
     wrong = []
-    for error in sorted(
-        Draft202012Validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))
-    ):
+    for error in sorted(Draft202012Validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))):
         name = ".".join(str(step) for step in error.path) or FILE
         wrong.append(f"{name}: {error.message}{_allowed(error.schema)}")
     if wrong:

@@ -39,15 +39,11 @@ class Meta:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(meta or {}) - known)
         if unknown:
-            raise BadInput(
-                f"stage {stage}: unknown meta key {unknown[0]!r}", f"use one of {', '.join(sorted(known))}"
-            )
+            raise BadInput(f"stage {stage}: unknown meta key {unknown[0]!r}", f"use one of {', '.join(sorted(known))}")
         parsed = cls(**(meta or {}))
         numbers = (parsed.gpus, parsed.retries, 0 if parsed.timeout is None else parsed.timeout)
         if not all(isinstance(n, (int, float)) and n >= 0 for n in numbers):
-            raise BadInput(
-                f"stage {stage}: gpus, retries and timeout must be numbers of 0 or more", "correct dvc.yaml"
-            )
+            raise BadInput(f"stage {stage}: gpus, retries and timeout must be numbers of 0 or more", "correct dvc.yaml")
         return parsed
 
 

@@ -36,9 +36,7 @@ def _without_lost(workspace: Workspace, pipeline: Pipeline, known: Mapping[str, 
     return kept
 
 
-def find_again(
-    workspace: Workspace, pipeline: Pipeline, stage: Stage, upstream: Mapping[str, Entry]
-) -> Entry | None:
+def find_again(workspace: Workspace, pipeline: Pipeline, stage: Stage, upstream: Mapping[str, Entry]) -> Entry | None:
     """The entry of one stage, now that its upstream stages are done; None where it must run.
 
     :param upstream: lock entries of the stages it depends on.

@@ -120,9 +120,7 @@ def _commit(
     files = {f"{pipeline.path}/{name}": (workspace.folder / name).read_bytes() for name in names}
     files[f"{pipeline.path}/{RUN_FILE}"] = (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()
     lines = [f"{name}: {value:.6g}" for name, value in metrics.items()]
-    message = "\n".join(
-        [f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {opened['mlflow']}"]
-    )
+    message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {opened['mlflow']}"])
     commit = git.commit_files(workspace.path, opened["revision"], files, message)
     baseline = opened["revision"]
     ref = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{request.slug}"

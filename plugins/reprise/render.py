@@ -70,9 +70,7 @@ def _add_tasks(pipeline: Pipeline) -> None:
 
 
 def _open_task(pipeline: Pipeline) -> Any:
-    @task(
-        task_id=OPEN, retries=1, doc_md="Pins revision, params and inbox listing; checks them; plans the run."
-    )
+    @task(task_id=OPEN, retries=1, doc_md="Pins revision, params and inbox listing; checks them; plans the run.")
     def open_() -> dict[str, Any]:
         from reprise.opening import open_run
 
@@ -124,9 +122,7 @@ def _as_users_error(call: Any, *args: Any) -> Any:
 def _request(pipeline: Pipeline, context: Any) -> Request:
     """What the trigger asked for; keys that neither the form nor the schema knows are refused further on."""
     run, given = context["dag_run"], {**context["params"]}
-    overrides = {
-        k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None
-    }
+    overrides = {k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None}
     asked = given.get("as_of")
     as_of = dt.datetime.fromisoformat(asked) if asked else run.data_interval_end if run.logical_date else None
     if as_of is not None and as_of.tzinfo is None:
@@ -172,10 +168,8 @@ def _form(schema: dict[str, Any], inbox: str | None) -> dict[str, Param]:
 
 def _field(name: str, leaf: dict[str, Any]) -> Param:
     types = leaf.get("type", ["string", "number", "boolean"])
-    kept = {
-        k: leaf[k]
-        for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items")
-        if k in leaf
+    kept: dict[str, Any] = {
+        k: leaf[k] for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items") if k in leaf
     }
     if "enum" in leaf:
         kept["enum"] = [None, *leaf["enum"]]

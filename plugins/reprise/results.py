@@ -15,9 +15,7 @@ def fetch(settings: Settings, request: Request, pipeline: Pipeline, commit: str)
     :returns: artifact name → its file.
     """
     target = settings.var / "runs" / slug(request.run_id)
-    workspace = Workspace.create(
-        settings, settings.work / "fetch" / slug(request.run_id), request.pipeline, commit
-    )
+    workspace = Workspace.create(settings, settings.work / "fetch" / slug(request.run_id), request.pipeline, commit)
     try:
         paths = {a.path for a in pipeline.artifacts}
         paths |= {out.path for stage in pipeline.stages for out in stage.outs if out.kind != "out"}

@@ -133,13 +133,9 @@ def _free_port() -> int:
 
 def _call(command: list[Path | str], env: dict[str, str], log: Path) -> None:
     with log.open("ab") as out:
-        done = subprocess.run(
-            [str(c) for c in command], env=env, stdout=out, stderr=subprocess.STDOUT, check=False
-        )
+        done = subprocess.run([str(c) for c in command], env=env, stdout=out, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        raise RepriseError(
-            f"{' '.join(map(str, command))} exited {done.returncode}: {_tail(log)}", f"less {log}"
-        )
+        raise RepriseError(f"{' '.join(map(str, command))} exited {done.returncode}: {_tail(log)}", f"less {log}")
 
 
 def _wait(settings: Settings) -> None:
@@ -157,9 +153,7 @@ def _wait(settings: Settings) -> None:
         if waiting and time.monotonic() - start > _START_SECONDS:
             name = next(iter(waiting))
             log = settings.var / f"logs/{name}.log"
-            raise RepriseError(
-                f"{name} does not answer after {_START_SECONDS} s: {_tail(log)}", f"less {log}"
-            )
+            raise RepriseError(f"{name} does not answer after {_START_SECONDS} s: {_tail(log)}", f"less {log}")
         time.sleep(0.5)
 
 
@@ -172,8 +166,7 @@ def _healthy(name: str, url: str) -> bool:
         return answer.ok
     parts = answer.json() if answer.ok else {}
     return all(
-        parts.get(part, {}).get("status") == "healthy"
-        for part in ("metadatabase", "scheduler", "dag_processor")
+        parts.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")
     )
 
 

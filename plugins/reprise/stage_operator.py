@@ -12,13 +12,14 @@ from typing import Any
 from airflow.providers.docker.exceptions import DockerContainerFailedException
 from airflow.providers.docker.hooks.docker import DockerHook
 from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 
 from reprise import containers, manifest, params
 from reprise.errors import RepriseError
-from reprise.messages import CHILD_RUN, OPEN, Done, Entry, Opened
+from reprise.messages import OPEN, Done, Entry, Opened
 from reprise.opening import clear, task_folder
 from reprise.pipeline import Pipeline, Stage
 from reprise.plan import find_again
@@ -38,6 +39,16 @@ _CONFINED = {
 _LAST_LINES = 15
 
 
+class MLflowLink(BaseOperatorLink):
+    """The button on a task that leads to its MLflow run; published before the container starts."""
+
+    name = "MLflow"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Airflow asks once the task has ended; while it runs, the XCom says it."""
+        return getattr(operator, "mlflow_url", "")
+
+
 class StageOperator(DockerOperator):
     """Runs one stage, or says that its result is known.
 
@@ -46,6 +57,8 @@ class StageOperator(DockerOperator):
     """
 
     ui_color = "#e8f0ea"
+    operator_extra_links = (MLflowLink(),)
+    mlflow_url = ""
 
     def __init__(self, *, pipeline: Pipeline, stage: Stage, **kwargs: Any) -> None:
         super().__init__(
@@ -61,6 +74,7 @@ class StageOperator(DockerOperator):
         self.pipeline = pipeline
         self.stage = stage
         self.work: Path | None = None
+        self.own_labels: dict[str, str] = {}
 
     @cached_property
     def hook(self) -> DockerHook:
@@ -80,13 +94,13 @@ class StageOperator(DockerOperator):
         opened: Opened = ti.xcom_pull(task_ids=OPEN)
         known = opened["known"].get(self.stage.name)
         if known:
-            self.log.info(
-                "cached: nothing that stage %s depends on has changed; no container", self.stage.name
-            )
+            self.log.info("cached: nothing that stage %s depends on has changed; no container", self.stage.name)
             return Done(verdict="cached", entry=known, seconds={}, device="")
         settings = load_settings()
         self.work = task_folder(settings, ti.dag_id, ti.run_id, ti.task_id)
-        self.labels = containers.labels(settings.stack, ti.dag_id, ti.run_id, ti.task_id, ti.try_number)
+        self.labels = self.own_labels = containers.labels(
+            settings.stack, ti.dag_id, ti.run_id, ti.task_id, ti.try_number
+        )
         self._remove_earlier()
         try:
             return self._run_stage(ti, opened, self._upstream(ti))
@@ -98,28 +112,21 @@ class StageOperator(DockerOperator):
     def _upstream(self, ti: Any) -> dict[str, Entry]:
         """Lock entries of every stage this one depends on."""
         tasks = {stage.name: stage.task_id for stage in self.pipeline.stages}
-        return {
-            name: ti.xcom_pull(task_ids=tasks[name])["entry"]
-            for name in self.pipeline.ancestors(self.stage.name)
-        }
+        return {name: ti.xcom_pull(task_ids=tasks[name])["entry"] for name in self.pipeline.ancestors(self.stage.name)}
 
     def _run_stage(self, ti: Any, opened: Opened, upstream: dict[str, Entry]) -> Done:
         assert self.work
         settings, stage = load_settings(), self.stage
         seconds: dict[str, float] = {}
         with _timed(seconds, "pull"):
-            workspace = Workspace.create(
-                settings, self.work / "clone", self.pipeline.path, opened["revision"]
-            )
+            workspace = Workspace.create(settings, self.work / "clone", self.pipeline.path, opened["revision"])
             (workspace.folder / params.FILE).write_text(opened["params"])
             if opened["listing"]:
                 workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
             workspace.write_lock(upstream)
             known = None if opened["ignore_cache"] else find_again(workspace, self.pipeline, stage, upstream)
             if known:
-                self.log.info(
-                    "cached: what stage %s reads came out as in an earlier run; no container", stage.name
-                )
+                self.log.info("cached: what stage %s reads came out as in an earlier run; no container", stage.name)
                 return Done(verdict="cached", entry=known, seconds={}, device="")
             workspace.pull(producers(stage, self.pipeline.stages))
         device = self._choose_device()
@@ -134,15 +141,11 @@ class StageOperator(DockerOperator):
         with _timed(seconds, "push"):
             workspace.push(stage.name, entry)
         if child:
-            tracker.datasets(
-                child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])}
-            )
+            tracker.datasets(child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])})
             tracker.metrics(child, [(f"seconds/{step}", took, 0) for step, took in seconds.items()])
             tracker.finish(child, "FINISHED")
         self._say(entry, seconds)
-        return Done(
-            verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device
-        )
+        return Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
 
     def _run_container(self, sandbox: Sandbox, opened: Opened, tracker: Tracker, child: str | None) -> None:
         """The parent's execute in our sandbox, with its live lines forwarded.
@@ -185,9 +188,7 @@ class StageOperator(DockerOperator):
             return AirflowException(
                 f"stage {self.stage.name} was killed (exit code {code}: {why}); last lines:\n{last}"
             )
-        return AirflowFailException(
-            f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}"
-        )
+        return AirflowFailException(f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}")
 
     def _choose_device(self) -> str:
         """Ask Docker for the GPUs that the stage wants, where the host has any; say so where it has not."""
@@ -215,21 +216,26 @@ class StageOperator(DockerOperator):
         }
         child = Tracker(load_settings().mlflow).start_child(opened["mlflow"], self.stage.name, tags)
         if child:
-            ti.xcom_push(key=CHILD_RUN, value=child)
+            self._publish(ti, child)
         return child
+
+    def _publish(self, ti: Any, mlflow_run: str) -> None:
+        """Put the link to the MLflow run on the task."""
+        self.mlflow_url = Tracker(load_settings().mlflow).url(mlflow_run)
+        ti.xcom_push(key=MLflowLink().xcom_key, value=self.mlflow_url)
 
     def _remove_earlier(self) -> None:
         """Remove containers that an earlier try of this task left; a daemon that is away fails the try."""
         try:
-            containers.remove(self.cli, {k: v for k, v in self.labels.items() if k != containers.TRY})
+            containers.remove(self.cli, {k: v for k, v in self.own_labels.items() if k != containers.TRY})
         except DockerException as error:
             raise AirflowException(f"Docker cannot be reached: {error}\n  next: docker info") from error
 
     def on_kill(self) -> None:
         """Kill at once: Airflow ends this process before Docker's ten seconds of grace are over."""
-        if self.labels:
+        if self.own_labels:
             try:
-                containers.remove(self.cli, self.labels)
+                containers.remove(self.cli, self.own_labels)
             except (DockerException, APIError) as error:
                 self.log.warning("the container could not be removed, the next try will: %s", error)
         if self.work:

@@ -58,9 +58,7 @@ class Tracker:
     def _call(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One request; the body goes as query for GET, as JSON otherwise."""
         given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
-        answer = requests.request(
-            method, f"{self.uri}/api/2.0/mlflow/{path}", timeout=_TIMEOUT_SECONDS, **given
-        )
+        answer = requests.request(method, f"{self.uri}/api/2.0/mlflow/{path}", timeout=_TIMEOUT_SECONDS, **given)
         if not answer.ok:
             raise RepriseError(f"MLflow refused {path}: {answer.text[:500]}", f"open {self.uri}")
         return dict(answer.json())
@@ -115,9 +113,7 @@ class Tracker:
     def metrics(self, run: str, values: Iterable[tuple[str, float, int]]) -> None:
         """Log (name, value, step) triples."""
         now = _now()
-        batch = [
-            {"key": name, "value": value, "timestamp": now, "step": step} for name, value, step in values
-        ]
+        batch = [{"key": name, "value": value, "timestamp": now, "step": step} for name, value, step in values]
         for start in range(0, len(batch), 1000):
             self._call("POST", "runs/log-batch", {"run_id": run, "metrics": batch[start : start + 1000]})
 
@@ -131,9 +127,7 @@ class Tracker:
         """Store a file, or all files of a folder, with the run."""
         place = str(self._info(run)["artifact_uri"])
         if not place.startswith(_PROXIED):
-            raise RepriseError(
-                f"the server keeps artifacts at {place}", "start it with --artifacts-destination"
-            )
+            raise RepriseError(f"the server keeps artifacts at {place}", "start it with --artifacts-destination")
         root = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{place.removeprefix(_PROXIED)}"
         files = sorted(p for p in file.rglob("*") if p.is_file()) if file.is_dir() else [file]
         for one in files:
@@ -180,10 +174,14 @@ class Tracker:
     @_tolerant
     def find(self, experiment: str, dag_id: str, run_id: str) -> str | None:
         """The MLflow run of a DAG run, where one was started."""
-        found = self._search(
-            [self._experiment(experiment)], f"tags.`{RUN_KEY}` = '{run_key(dag_id, run_id)}'", 1
-        )
-        return str(found[0]["info"]["run_id"]) if found else None
+        known = self._call("POST", "experiments/search", {"filter": f"name = '{experiment}'", "max_results": 1})
+        places = [found["experiment_id"] for found in known.get("experiments", [])]
+        runs = self._search(places, f"tags.`{RUN_KEY}` = '{run_key(dag_id, run_id)}'", 1) if places else []
+        return str(runs[0]["info"]["run_id"]) if runs else None
+
+    def url(self, run: str) -> str:
+        """The run's page for people."""
+        return f"{self.uri}/#/experiments/runs/{run}"
 
 
 def _now() -> int:
@@ -234,8 +232,9 @@ def _signature(model: Any) -> Any:
         return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape, value.name)
 
     weights = {w.name for w in model.graph.initializer}
-    inputs = [spec(v) for v in model.graph.input if v.name not in weights]
-    return ModelSignature(Schema(inputs), Schema([spec(v) for v in model.graph.output]))
+    inputs: Any = [spec(v) for v in model.graph.input if v.name not in weights]
+    outputs: Any = [spec(v) for v in model.graph.output]
+    return ModelSignature(Schema(inputs), Schema(outputs))
 
 
 class LiveForwarder(threading.Thread):

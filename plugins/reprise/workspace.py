@@ -207,9 +207,7 @@ class Workspace:
             remote.fs.pipe_file(target, b"")
             remote.fs.rm_file(target)
         except OSError as error:
-            raise BadInput(
-                f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list"
-            ) from error
+            raise BadInput(f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list") from error
 
     def remove(self) -> None:
         """Delete the clone."""

@@ -1,0 +1,22 @@
+"""End the MLflow run of a DAG run that failed or was cancelled; a finished one is ended by its record."""
+
+import threading
+from typing import Any
+
+from airflow.listeners import hookimpl
+
+from reprise.settings import load as load_settings
+from reprise.tracking import Tracker
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: Any, msg: str) -> None:
+    """Called by the scheduler, or by the API server where a person marks the run; neither must wait for MLflow."""
+    threading.Thread(target=_end, args=(dag_run.dag_id, dag_run.run_id), daemon=True).start()
+
+
+def _end(dag_id: str, run_id: str) -> None:
+    tracker = Tracker(load_settings().mlflow)
+    run = tracker.find(dag_id, dag_id, run_id)
+    if run:
+        tracker.finish(run, "FAILED")
