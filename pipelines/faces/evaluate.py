@@ -94,9 +94,7 @@ def write_scores(faces: Faces, pairs: Pairs, scores: dict[str, NDArray[np.float6
 
 def main() -> None:
     """Score, measure, write, print a table."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "evaluate")
     make_deterministic(params.threads)
     faces = load_faces(ALIGNED, SPLIT, "test", params.memory_gb)

@@ -50,9 +50,7 @@ def to_onnx(embedder: Embedder, face_size: int, opset: int) -> onnx.ModelProto:
     for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
-    model.doc_string = (
-        f"uint8 RGB faces [N, {face_size}, {face_size}, 3], aligned by five landmarks, to unit vectors"
-    )
+    model.doc_string = f"uint8 RGB faces [N, {face_size}, {face_size}, 3], aligned by five landmarks, to unit vectors"
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -75,9 +73,7 @@ def compare(model: bytes, embedder: Embedder, faces: NDArray[np.uint8], threads:
 
 def main() -> None:
     """Export, compare, write; fail past the tolerance."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "export")
     make_deterministic(params.threads)
     network, description = load_model(MODEL)

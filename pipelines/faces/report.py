@@ -64,9 +64,7 @@ def data_section(photos: list[Row], faces: list[Row], clean: list[Row], rejects:
         **{f"{stage} rejects": Counter(row["partition"] for row in rows) for stage, rows in rejects.items()},
     }
     names = sorted(set().union(*tables.values()))
-    people = {
-        name: len({row["identity"] for row in photos if row["partition"] == name} - {None}) for name in names
-    }
+    people = {name: len({row["identity"] for row in photos if row["partition"] == name} - {None}) for name in names}
     rows = [
         {"partition": name, "people": people[name], **{key: table[name] for key, table in tables.items()}}
         for name in names
@@ -203,9 +201,7 @@ def verification_section(params: Params, pairs: list[Row], split: list[Row]) -> 
 
 def main() -> None:
     """Read, choose, draw, fill the template."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "report")
     photos = read_all(PHOTOS, ["path", "identity"])
     faces = read_all(FACES, ["path", "face", "box", "landmarks", "probability"])

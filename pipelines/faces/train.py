@@ -59,9 +59,7 @@ def run_epoch(learner: Learner, epoch: int) -> dict[str, float]:
     return {"loss": float(np.mean(losses_)), "learning_rate": rate, "gradient_norm": float(np.mean(norms))}
 
 
-def fit(
-    learner: Learner, faces: Faces, pairs: Pairs
-) -> tuple[list[dict[str, float]], dict[str, Tensor], int]:
+def fit(learner: Learner, faces: Faces, pairs: Pairs) -> tuple[list[dict[str, float]], dict[str, Tensor], int]:
     """All epochs: a row of numbers for each, the weights of the best by `snapshot`, and which that was."""
     params = learner.params
     history: list[dict[str, float]] = []
@@ -102,18 +100,14 @@ def sheet(batch: Tensor) -> Image.Image:
     """Up to 32 normalised faces [N, 3, size, size] side by side."""
     pixels = (batch[:32] * 128 + 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     rows = [
-        np.hstack(list(row))
-        for row in np.split(pixels[: len(pixels) // 8 * 8], max(1, len(pixels) // 8))
-        if len(row)
+        np.hstack(list(row)) for row in np.split(pixels[: len(pixels) // 8 * 8], max(1, len(pixels) // 8)) if len(row)
     ]
     return Image.fromarray(np.vstack(rows))
 
 
 def main() -> None:
     """Train, write model and curves."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "train")
     make_deterministic(params.threads)
     device, why = choose_device(params.device)

@@ -12,14 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tiny_faces
 import yaml
-
-sys.path[:0] = [
-    str(Path(__file__).resolve().parent),
-    str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"),
-]
-
-import tiny_faces  # noqa: E402
 
 torch = pytest.importorskip("torch", reason="the stages' environment is needed: docker/stages.lock")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -40,9 +34,7 @@ OUTS = (
 
 def workplace(folder: Path) -> Path:
     """A copy of the pipeline's code (it may lie on a read-only disk) beside tiny data."""
-    leave = shutil.ignore_patterns(
-        "data", "models", "results", "live", "__pycache__", "params.yaml", "dvc.lock"
-    )
+    leave = shutil.ignore_patterns("data", "models", "results", "live", "__pycache__", "params.yaml", "dvc.lock")
     shutil.copytree(PIPELINE, folder, ignore=leave)
     tiny_faces.make(folder)
     tiny_faces.params(folder)
@@ -59,13 +51,9 @@ def run(folder: Path, stage: str, **environment: str) -> str:
             copy = shutil.copytree if (folder / dep).is_dir() else shutil.copy
             copy(folder / dep, box / dep)
     parameters = json.loads((folder / "params.yaml").read_text())
-    (box / "params.yaml").write_text(
-        json.dumps({section: parameters[section] for section in declared["params"]})
-    )
+    (box / "params.yaml").write_text(json.dumps({section: parameters[section] for section in declared["params"]}))
     variables = {**os.environ, "LIVE": str(folder / "live"), **environment}
-    done = subprocess.run(
-        [sys.executable, f"{stage}.py"], cwd=box, env=variables, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, f"{stage}.py"], cwd=box, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for out in [*declared["outs"], *declared.get("metrics", []), *declared.get("plots", [])]:
         name = next(iter(out)) if isinstance(out, dict) else out
@@ -81,9 +69,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     return folder, {stage: run(folder, stage) for stage in STAGES}
 
 
-def test_the_same_inputs_give_the_same_bytes_elsewhere(
-    chain: tuple[Path, dict[str, str]], tmp_path: Path
-) -> None:
+def test_the_same_inputs_give_the_same_bytes_elsewhere(chain: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     again = workplace(tmp_path / "a" / "longer" / "path")
     for stage in STAGES:
         run(again, stage, PYTHONHASHSEED="7", HOME="/nonexistent", LIVE=str(tmp_path / "elsewhere"))
@@ -98,9 +84,7 @@ def test_training_beats_raw_pixels_and_the_untrained_network(chain: tuple[Path, 
     assert metrics["verification_accuracy"] > metrics["pixels_accuracy"] + 0.05
     assert metrics["verification_accuracy"] > metrics["untrained_accuracy"] + 0.1
     assert metrics["auc"] > max(metrics["pixels_auc"], metrics["untrained_auc"]) + 0.05
-    assert re.search(
-        rf"^accuracy +{metrics['verification_accuracy']:.4f} ", printed["evaluate"], re.MULTILINE
-    )
+    assert re.search(rf"^accuracy +{metrics['verification_accuracy']:.4f} ", printed["evaluate"], re.MULTILINE)
 
 
 def test_the_kept_snapshot_is_the_best_epoch(chain: tuple[Path, dict[str, str]]) -> None:
@@ -140,9 +124,7 @@ def test_the_exported_model_scores_pairs_as_evaluate_did(chain: tuple[Path, dict
     data = chain[0] / "data"
     faces = load_faces(data / "aligned", data / "split.parquet", "test")
     pairs = load_pairs(data / "pairs.parquet", "test", faces)
-    session = onnxruntime.InferenceSession(
-        chain[0] / "models" / "model.onnx", providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(chain[0] / "models" / "model.onnx", providers=["CPUExecutionProvider"])
     for batch in (1, 7, len(faces.keys)):
         embeddings = session.run(["embeddings"], {"faces": faces.pixels[:batch]})[0]
         assert embeddings.shape == (batch, 32)
@@ -160,15 +142,11 @@ def test_the_exported_model_names_no_path(chain: tuple[Path, dict[str, str]]) ->
 def test_export_fails_past_its_tolerance(
     chain: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = shutil.copytree(
-        chain[0], tmp_path / "faces", ignore=shutil.ignore_patterns("model.onnx", "results")
-    )
+    folder = shutil.copytree(chain[0], tmp_path / "faces", ignore=shutil.ignore_patterns("model.onnx", "results"))
     (folder / "params.yaml").write_text(json.dumps({"export": {"max_difference": 1e-12, "threads": 1}}))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["export.py"])
-    with pytest.raises(
-        SystemExit, match=r"export: the ONNX model differs from torch by .* \(allowed 1e-12\)"
-    ):
+    with pytest.raises(SystemExit, match=r"export: the ONNX model differs from torch by .* \(allowed 1e-12\)"):
         importlib.import_module("export").main()
     assert not (folder / "models" / "model.onnx").exists()
 
@@ -227,9 +205,7 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 def test_resampling_equals_torchs_antialiased_resize() -> None:
     from facelib.embedder import resample, resize_matrix
 
-    faces = torch.randint(
-        0, 256, (2, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    faces = torch.randint(0, 256, (2, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for size in (64, 112, 160):
         matrix = resize_matrix(torch.tensor(0.0), torch.tensor(112.0), 112, size)
         ours = resample(faces, matrix, matrix)
@@ -249,9 +225,7 @@ def test_augmentation_of_no_strength_changes_nothing_and_of_some_stays_in_range(
     from facelib.augment import augment
     from facelib.embedder import normalise, resample, resize_matrix
 
-    faces = torch.randint(
-        0, 256, (16, 96, 96, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    faces = torch.randint(0, 256, (16, 96, 96, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     matrix = resize_matrix(torch.tensor(0.0), torch.tensor(96.0), 96, 64)
     plain = normalise(resample(faces, matrix, matrix))
 
@@ -284,9 +258,7 @@ def test_a_model_comes_back_from_its_file(backbone: str, tmp_path: Path) -> None
         assert torch.equal(again(x), network(x))
 
 
-@pytest.mark.parametrize(
-    ("loss", "optimiser"), [("cosface", "adamw"), ("arcface", "sgd"), ("softmax", "adamw")]
-)
+@pytest.mark.parametrize(("loss", "optimiser"), [("cosface", "adamw"), ("arcface", "sgd"), ("softmax", "adamw")])
 def test_every_loss_and_optimiser_learns(loss: str, optimiser: str) -> None:
     from facelib.faces import Faces
     from facelib.learner import Learner

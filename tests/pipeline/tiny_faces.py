@@ -104,9 +104,7 @@ def _write_partitions(data: Path, photos: dict[str, list], aligned: dict[str, li
         write(data / "faces" / f"{date}.parquet", found, faces)
         for stage in ("download", "detect", "align"):
             broken = [row for row in photos[date] if row["identity"] == "broken" and stage == "detect"]
-            rows = [
-                {**row, "reason": "not_an_image", "detail": "10 bytes of no known format"} for row in broken
-            ]
+            rows = [{**row, "reason": "not_an_image", "detail": "10 bytes of no known format"} for row in broken]
             write(
                 data / "rejects" / stage / f"{date}.parquet",
                 [{k: row[k] for k, _ in reject} for row in rows],
@@ -144,9 +142,7 @@ def _write_decisions(data: Path, aligned: dict[str, list], rng: np.random.Genera
     pairs = []
     for subset, count in SUBSETS.items():
         if subset != "train":
-            pairs += _pairs(
-                subset, [row for row in kept if row["subset"] == subset], min(10, count // 2), rng
-            )
+            pairs += _pairs(subset, [row for row in kept if row["subset"] == subset], min(10, count // 2), rng)
     ends = [("key_a", pa.string()), ("key_b", pa.string()), ("same", pa.bool_())]
     write(data / "pairs.parquet", pairs, [("subset", pa.string()), ("fold", pa.int8()), *ends])
 
@@ -162,9 +158,7 @@ def _pairs(subset: str, faces: list[dict], folds: int, rng: np.random.Generator)
             wanted = [pair for pair in both if (pair[0]["identity"] == pair[1]["identity"]) == same]
             for index in rng.permutation(len(wanted))[:60]:
                 a, b = wanted[index]
-                rows.append(
-                    {"subset": subset, "fold": fold, "key_a": a["key"], "key_b": b["key"], "same": same}
-                )
+                rows.append({"subset": subset, "fold": fold, "key_a": a["key"], "key_b": b["key"], "same": same})
     return rows
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
-
-from facelib import live  # noqa: E402
-from facelib.faces import load_faces, load_pairs  # noqa: E402
+from facelib import live
+from facelib.faces import load_faces, load_pairs
 
 
 def png(value: int, side: int = 8) -> bytes:

@@ -1,20 +1,13 @@
 """Verification maths against counting by hand and against scikit-learn."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn import metrics
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
-
-from facelib import verification  # noqa: E402
+from facelib import verification
 
 
-def random_pairs(
-    seed: int, count: int = 200, levels: int | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_pairs(seed: int, count: int = 200, levels: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores, truth and fold; with `levels`, scores are rounded so that many are equal."""
     rng = np.random.default_rng(seed)
     same = rng.random(count) < 0.5
@@ -59,9 +52,7 @@ def test_eer_lies_on_the_roc_where_both_errors_are_equal() -> None:
     far, tar, _ = verification.roc(scores, same)
     assert np.interp(rate, far, tar) == pytest.approx(1 - rate, abs=2e-3)
     # One of two different pairs beats one of two same pairs: the errors meet at one half.
-    assert verification.eer(
-        np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, False, True, False])
-    ) == pytest.approx(0.5)
+    assert verification.eer(np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, False, True, False])) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +81,7 @@ def test_best_threshold_is_the_best_of_all(seed: int, levels: int | None) -> Non
 
 
 def test_best_threshold_lies_between_the_scores_it_divides() -> None:
-    threshold, _ = verification.best_threshold(
-        np.array([0.2, 0.4, 0.8, 0.9]), np.array([False, False, True, True])
-    )
+    threshold, _ = verification.best_threshold(np.array([0.2, 0.4, 0.8, 0.9]), np.array([False, False, True, True]))
     assert threshold == pytest.approx(0.6)
 
 
@@ -102,9 +91,7 @@ def test_fold_accuracy_never_looks_at_its_own_fold() -> None:
     expected = []
     for number in range(10):
         rest = fold != number
-        best = max(
-            sorted(set(scores[rest]), reverse=True), key=lambda t: np.sum((scores[rest] >= t) == same[rest])
-        )
+        best = max(sorted(set(scores[rest]), reverse=True), key=lambda t: np.sum((scores[rest] >= t) == same[rest]))
         lower = max(score for score in scores[rest] if score < best)
         held_out = ~rest
         expected.append(np.mean((scores[held_out] >= (best + lower) / 2) == same[held_out]))
@@ -127,9 +114,7 @@ def test_a_far_that_the_pairs_cannot_resolve_has_no_tar() -> None:
     rng = np.random.default_rng(0)
     same = np.arange(2000) < 1000
     scores = rng.normal(same * 3.0, 1.0)
-    assert (
-        verification.tar_at_far(scores, same, 0.001) is not None
-    )  # 1000 different pairs: one may be accepted
+    assert verification.tar_at_far(scores, same, 0.001) is not None  # 1000 different pairs: one may be accepted
     assert verification.tar_at_far(scores[1:-1], same[1:-1], 0.001) is None
     summary = verification.summary(scores, same, np.arange(2000) % 10)
     assert "tar_at_far_0.001" in summary

@@ -15,14 +15,10 @@ from torch import Tensor, nn
 def choose_device(wanted: str) -> tuple[torch.device, str]:
     """The device for "auto", "cpu" or "cuda", and why. Raises SystemExit where cuda is asked for and absent."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise SystemExit(
-            "device is 'cuda', but this machine shows no GPU to torch; set device to auto or cpu"
-        )
+        raise SystemExit("device is 'cuda', but this machine shows no GPU to torch; set device to auto or cpu")
     if wanted == "auto":
         return (
-            (torch.device("cuda"), "a GPU is there")
-            if torch.cuda.is_available()
-            else (torch.device("cpu"), "no GPU")
+            (torch.device("cuda"), "a GPU is there") if torch.cuda.is_available() else (torch.device("cpu"), "no GPU")
         )
     return torch.device(wanted), "as asked"
 
@@ -96,8 +92,6 @@ def embed(
     return torch.cat(parts).numpy()
 
 
-def cosine(
-    embeddings: NDArray[np.floating], a: NDArray[np.int64], b: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def cosine(embeddings: NDArray[np.floating], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
     """Cosine of rows `a` with rows `b` of unit vectors [N, D]."""
     return np.einsum("nd,nd->n", embeddings[a].astype(np.float64), embeddings[b].astype(np.float64))

@@ -45,9 +45,7 @@ def load_faces(aligned: Path, split: Path, subset: str, memory_gb: float = 8) ->
     rows = pq.read_table(split, columns=["key", "identity"], filters=[("subset", "=", subset)]).sort_by("key")
     keys, identities = rows["key"].to_pylist(), rows["identity"].to_pylist()
     if not keys:
-        raise SystemExit(
-            f"{split} has no faces in subset {subset!r}; add photographs or lower split.*, then run split"
-        )
+        raise SystemExit(f"{split} has no faces in subset {subset!r}; add photographs or lower split.*, then run split")
     place = {key: index for index, key in enumerate(keys)}
     pixels: NDArray[np.uint8] | None = None
     found = 0
@@ -84,9 +82,7 @@ def load_pairs(pairs: Path, subset: str, faces: Faces) -> Pairs:
     """
     rows = pq.read_table(pairs, filters=[("subset", "=", subset)])
     if not len(rows):
-        raise SystemExit(
-            f"{pairs} has no pairs in subset {subset!r}; add photographs or lower split.*, then run split"
-        )
+        raise SystemExit(f"{pairs} has no pairs in subset {subset!r}; add photographs or lower split.*, then run split")
     place = {key: index for index, key in enumerate(faces.keys)}
     return Pairs(
         a=np.array([place[key] for key in rows["key_a"].to_pylist()]),

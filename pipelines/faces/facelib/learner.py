@@ -32,18 +32,14 @@ class Learner:
         torch.manual_seed(params.seed)
         self.loss = make_loss(params, len(self.names)).to(device)
         self.batches = math.ceil(len(self.labels) / params.batch)
-        self.optimiser, self.schedule = make_optimiser(
-            params, [network, self.loss], params.epochs * self.batches
-        )
+        self.optimiser, self.schedule = make_optimiser(params, [network, self.loss], params.epochs * self.batches)
         self.generator = torch.Generator().manual_seed(params.seed)
 
     def steps(self) -> Iterator[tuple[int, float, float]]:
         """One epoch, a step at a time: gives (faces, loss, gradient norm) after each."""
         self.embedder.train()
         order = torch.randperm(len(self.labels), generator=self.generator)
-        for rows in order.tensor_split(
-            self.batches
-        ):  # equal batches: no rest of one face, which BatchNorm refuses
+        for rows in order.tensor_split(self.batches):  # equal batches: no rest of one face, which BatchNorm refuses
             x = self.change(self.faces[rows.to(self.device)]).to(memory_format=torch.channels_last)
             loss = self.loss(self.embedder.network(x), self.labels[rows].to(self.device))
             self.optimiser.zero_grad()
@@ -68,9 +64,7 @@ def make_loss(params: Params, classes: int) -> nn.Module:
     if params.loss == "cosface":
         return losses.CosFaceLoss(classes, params.embedding, margin=params.margin, scale=params.scale)
     if params.loss == "arcface":
-        return losses.ArcFaceLoss(
-            classes, params.embedding, margin=math.degrees(params.margin), scale=params.scale
-        )
+        return losses.ArcFaceLoss(classes, params.embedding, margin=math.degrees(params.margin), scale=params.scale)
     return losses.NormalizedSoftmaxLoss(classes, params.embedding, temperature=1 / params.scale)
 
 

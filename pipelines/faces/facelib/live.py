@@ -19,9 +19,7 @@ def _folder() -> Path:
 
 def log(step: int, **values: float) -> None:
     """Append one line {"step", "name", "value"} per value to metrics.jsonl."""
-    lines = [
-        json.dumps({"step": step, "name": name, "value": float(value)}) for name, value in values.items()
-    ]
+    lines = [json.dumps({"step": step, "name": name, "value": float(value)}) for name, value in values.items()]
     with (_folder() / "metrics.jsonl").open("a") as file:
         file.write("".join(f"{line}\n" for line in lines))
 

@@ -13,9 +13,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
         description="Network: small (0.3 M parameters, 64 px) or facenet-pytorch's InceptionResnetV1 (23 M, 160 px)",
     )
     embedding: int = Field(128, ge=8, le=2048, description="Length of the embedding")
-    loss: Literal["cosface", "arcface", "softmax"] = Field(
-        "cosface", description="Loss over the training identities"
-    )
+    loss: Literal["cosface", "arcface", "softmax"] = Field("cosface", description="Loss over the training identities")
     margin: float = Field(
         0.2,
         ge=0,
@@ -25,9 +23,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
     scale: float = Field(24, gt=0, le=128, description="What cosines are multiplied by before the softmax")
     epochs: int = Field(45, ge=1, le=10_000, description="Passes over the training faces")
     batch: int = Field(64, ge=2, le=65_536, description="Faces in a batch")
-    optimiser: Literal["adamw", "sgd"] = Field(
-        "adamw", description="Optimiser; sgd has Nesterov momentum 0.9"
-    )
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="Optimiser; sgd has Nesterov momentum 0.9")
     learning_rate: float = Field(0.002, gt=0, le=10, description="Highest learning rate")
     warmup: float = Field(
         0.1,
