@@ -110,7 +110,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         if rgba.getchannel("A").getextrema() == (0, 0):  # 32-bit bitmaps often have an alpha channel that nobody filled
             return rgba.convert("RGB")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # no copy of 60 megapixels
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
