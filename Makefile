@@ -12,15 +12,43 @@ export SSL_CERT_FILE PIP_CERT
 endif
 
 PYTHON := PYTHONPATH=plugins .venv/bin/python
+REPRISE := $(PYTHON) -m reprise
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.synced ## install what is missing: uv, the locked environment, Docker
 	@docker/ensure-engine
 
 .venv/.synced: pyproject.toml uv.lock
 	@uv=$$(docker/ensure-uv); "$$uv" sync --frozen --quiet; touch $@
+
+demo: image ## one finished, recorded run on synthetic photographs, or on INBOX=FOLDER
+	@$(if $(INBOX),,$(MAKE) --no-print-directory photos)
+	@$(REPRISE) run --inbox "$(or $(INBOX),var/inbox/synthetic)"
+
+photos: .venv/.synced ## fill an inbox with invented people: PEOPLE=40 PHOTOS=15 DATES=4 SEED=1 DIFFICULTY=0.5 OUT=FOLDER
+	@$(PYTHON) pipelines/faces/synthetic --people $(or $(PEOPLE),40) --photos $(or $(PHOTOS),15) --dates $(or $(DATES),4) \
+	    --seed $(or $(SEED),1) --difficulty $(or $(DIFFICULTY),0.5) --out "$(or $(OUT),var/inbox/synthetic)"
+
+up: setup ## start Airflow and MLflow on this machine
+	@$(REPRISE) up
+
+down: ## stop them
+	@$(REPRISE) down
+
+run: image ## trigger a run and follow it: PARAMS="train.epochs=5" INBOX=FOLDER REVISION=REF AS_OF=DATE PIPELINE=FOLDER
+	@$(REPRISE) run $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(PARAMS),--params '$(PARAMS)') $(if $(INBOX),--inbox "$(INBOX)") \
+	    $(if $(REVISION),--revision "$(REVISION)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(IGNORE_CACHE),--ignore-cache)
+
+status: ## services and the latest runs
+	@$(REPRISE) status
+
+logs: ## the end of the services' logs, or of one: SERVICE=scheduler
+	@$(REPRISE) logs $(SERVICE)
+
+repro: image ## the pipeline by plain `dvc repro` in the stage image, without Airflow: INBOX=FOLDER PIPELINE=FOLDER
+	@docker/dvc-repro "$(or $(INBOX),var/inbox/synthetic)" "$(or $(PIPELINE),pipelines/faces)"
 
 image: setup ## build the image that the stages run in
 	@$(PYTHON) -m reprise.image
@@ -43,4 +71,4 @@ test-long: image ## the tests that take longer
 
 test: check test-unit test-pipeline test-system ## all of the above but test-long
 
-.PHONY: help setup image check test-unit test-pipeline test-system test-long test
+.PHONY: help setup demo photos up down run status logs repro image check test-unit test-pipeline test-system test-long test

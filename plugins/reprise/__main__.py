@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from reprise import git, params, services
+from reprise import git, manifest, params, services
 from reprise.errors import BadInput, RepriseError
 from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
@@ -53,7 +53,24 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)")
     run.add_argument("--as-of", help="see only what had arrived before this date")
     run.add_argument("--ignore-cache", action="store_true", help="run every stage, known or not")
+    listing = add("list", _list, "write a pipeline's source.json from an inbox, for `dvc repro` by hand")
+    listing.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+    listing.add_argument("--inbox", required=True, help="folder of photographs, with or without date folders")
+    listing.add_argument("--checkout", type=Path, default=ROOT, help="repository to write into (default: this one)")
     return parser
+
+
+def _list(settings: Settings, args: argparse.Namespace) -> None:
+    """A record brings its own listing: what it saw is not to be overwritten by what there is now."""
+    from reprise import inbox
+
+    target = args.checkout / args.pipeline / manifest.LISTING
+    if git.git(args.checkout, "ls-files", str(target.relative_to(args.checkout))):
+        console.print(f"{target} is part of this commit: kept", highlight=False)
+        return
+    listing = inbox.list_inbox(Path(args.inbox), None, settings.var / "hashes")
+    target.write_bytes(inbox.dump(listing))
+    console.print(f"{target}: {sum(map(len, listing['partitions'].values()))} files", highlight=False)
 
 
 def _status(settings: Settings, _: argparse.Namespace) -> None:

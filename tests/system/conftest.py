@@ -1,0 +1,139 @@
+"""One real installation for all system tests: a clone with its own Airflow, MLflow, DVC cache and remote."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reprise import git
+from reprise.airflow_api import Airflow
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = "pipelines/words"
+
+
+@dataclass
+class Stack:
+    """A clone of this repository, with the text pipeline added as a user would add one, and its services."""
+
+    root: Path
+    env: dict[str, str]
+
+    def cli(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``python -m reprise``."""
+        done = subprocess.run(
+            [sys.executable, "-m", "reprise", *args],
+            cwd=self.root,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"reprise {' '.join(args)} exited {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def run(self, *args: str, inbox: str = "texts", pipeline: str = WORDS) -> "Run":
+        """Trigger a run, follow it to its good end and read what it left."""
+        output = self.cli("run", "--pipeline", pipeline, "--inbox", str(self.root / "var/inbox" / inbox), *args).stdout
+        return self.read(pipeline.rsplit("/", 1)[-1], output)
+
+    def read(self, dag_id: str, output: str) -> "Run":
+        """The run that the command's output tells of."""
+        run_id = next(line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("run "))
+        tasks = {t["task_id"]: t for t in self.airflow.tasks(dag_id, run_id)}
+        stages = {t: self.airflow.xcom(dag_id, run_id, t) for t in tasks if t not in ("open", "record")}
+        return Run(run_id, output, stages, self.airflow.xcom(dag_id, run_id, "record"), tasks)
+
+    @property
+    def airflow(self) -> Airflow:
+        """The REST API."""
+        return Airflow(self.env["REPRISE_AIRFLOW"])
+
+    def containers(self) -> list[str]:
+        """This stack's containers, running or not."""
+        label = f"label=reprise.stack={self.root / 'var'}"
+        return docker("ps", "--all", "--quiet", "--filter", label).split()
+
+
+@dataclass
+class Run:
+    """A run that ended well."""
+
+    run_id: str
+    output: str
+    stages: dict[str, dict[str, Any]]
+    record: dict[str, Any]
+    tasks: dict[str, dict[str, Any]]
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Stage → cached or ran."""
+        return {name: done["verdict"] for name, done in self.stages.items()}
+
+
+def docker(*args: str) -> str:
+    """Output of a docker command."""
+    return subprocess.run(["docker", *args], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack; its services are stopped at the end, its logs stay in pytest's folder."""
+    root = tmp_path_factory.mktemp("stack") / "clone"
+    _clone(root)
+    ports = [_free_port() for _ in range(2)]
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("REPRISE_", "AIRFLOW"))},
+        "PYTHONPATH": str(root / "plugins"),
+        "REPRISE_AIRFLOW": f"http://127.0.0.1:{ports[0]}",
+        "REPRISE_MLFLOW": f"http://127.0.0.1:{ports[1]}",
+        "COLUMNS": "160",
+    }
+    stack = Stack(root, env)
+    try:
+        stack.cli("up")
+        yield stack
+    finally:
+        stack.cli("down", check=False)
+
+
+def _clone(root: Path) -> None:
+    """Clone what is in the working tree, so that a change is tested before it is committed."""
+    git.git(ROOT, "clone", "--quiet", str(ROOT), str(root))
+    for name in git.git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+        else:
+            (root / name).unlink(missing_ok=True)
+    (root / ".venv").symlink_to(ROOT / ".venv")
+    shutil.copytree(ROOT / "tests/pipelines/words", root / WORDS)
+    (root / "dags/words.py").write_text(
+        '"""The text pipeline."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/words")\n'
+    )
+    commit(root, "The text pipeline")
+    for date, name, text in (("2026-11-01", "a", "The cat, the dog."), ("2026-11-08", "b", "A dog!")):
+        folder = root / "var/inbox/texts" / date / name
+        folder.mkdir(parents=True)
+        (folder / "text.txt").write_text(text)
+
+
+def commit(root: Path, message: str) -> str:
+    """Commit everything; returns the hash."""
+    git.git(root, "add", "--all")
+    git.git(root, "-c", "user.name=Test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", message)
+    return git.resolve(root, "HEAD")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
