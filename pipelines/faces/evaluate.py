@@ -99,6 +99,11 @@ def main() -> None:
     make_deterministic(params.threads)
     faces = load_faces(ALIGNED, SPLIT, "test", params.memory_gb)
     pairs = load_pairs(PAIRS, "test", faces)
+    if len(np.unique(pairs.fold)) < 2:
+        raise SystemExit(
+            "evaluate: cross-validation needs two folds, so four test identities or more;"
+            " add people or raise split.test_share"
+        )
     scores = score_pairs(params, faces, pairs)
     numbers = {name: verification.summary(score, pairs.same, pairs.fold) for name, score in scores.items()}
     metrics: dict[str, float] = {"test_identities": len(set(faces.identities)), "test_pairs": len(pairs.same)}

@@ -66,6 +66,15 @@ def test_what_is_missing_is_named_with_the_next_step(data: Path) -> None:
         load_faces(data / "aligned", data / "split.parquet", "val")
 
 
+def test_pairs_of_one_kind_measure_nothing(data: Path) -> None:
+    faces = load_faces(data / "aligned", data / "split.parquet", "val")
+    for subset, count in (("test", 1), ("train", 0)):
+        with pytest.raises(
+            SystemExit, match=f"pairs of one person and of two in subset '{subset}', it has {count} pairs"
+        ):
+            load_pairs(data / "pairs.parquet", subset, faces)
+
+
 def test_faces_that_would_not_fit_are_refused_before_they_fill_the_memory(data: Path) -> None:
     with pytest.raises(SystemExit, match="raise memory_gb or lower align.size"):
         load_faces(data / "aligned", data / "split.parquet", "val", memory_gb=1e-9)

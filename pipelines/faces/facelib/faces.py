@@ -78,11 +78,14 @@ def _allocate(count: int, side: int, subset: str, memory_gb: float) -> NDArray[n
 def load_pairs(pairs: Path, subset: str, faces: Faces) -> Pairs:
     """The pairs of `subset` ("val" or "test"), as rows of `faces`.
 
-    Raises SystemExit where there are none; KeyError where a pair names a face that `faces` lacks.
+    Raises SystemExit unless there are some of one person and some of two; KeyError where a pair names a face that `faces` lacks.
     """
     rows = pq.read_table(pairs, filters=[("subset", "=", subset)])
-    if not len(rows):
-        raise SystemExit(f"{pairs} has no pairs in subset {subset!r}; add photographs or lower split.*, then run split")
+    if len(set(rows["same"].to_pylist())) < 2:
+        raise SystemExit(
+            f"{pairs} needs pairs of one person and of two in subset {subset!r}, it has {len(rows)} pairs in all;"
+            " add photographs or people, then run split"
+        )
     place = {key: index for index, key in enumerate(faces.keys)}
     return Pairs(
         a=np.array([place[key] for key in rows["key_a"].to_pylist()]),
