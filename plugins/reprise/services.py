@@ -16,7 +16,7 @@ from reprise.settings import ROOT, Settings
 
 _CONF = Path(__file__).with_name("supervisord.conf")
 _BIN = Path(sys.executable).parent
-_START_SECONDS = 180
+_START_SECONDS = 300
 
 
 def environment(settings: Settings) -> dict[str, str]:
