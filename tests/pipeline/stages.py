@@ -75,7 +75,7 @@ class Place:
 def listing(inbox: Path) -> dict[str, list[dict[str, str | int]]]:
     """The inbox's files by arrival date, as the orchestrator lists them."""
     partitions: dict[str, list[dict[str, str | int]]] = {}
-    for path in sorted(path for path in inbox.rglob("*") if path.is_file()):
+    for path in sorted(path for path in inbox.rglob("[!.]*") if path.is_file()):
         name, data = path.relative_to(inbox), path.read_bytes()
         entry = {"path": name.as_posix(), "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         partitions.setdefault(name.parts[0], []).append(entry)

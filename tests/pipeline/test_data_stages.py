@@ -88,8 +88,8 @@ def test_a_partition_alone_gives_the_same_bytes_again(chain: Place, stage: str, 
 
 
 def test_reasons(chain: Place) -> None:
-    (empty,) = rows(chain, "data/rejects/download")
-    assert (empty["path"], empty["reason"]) == ("2026-11-15/Odd/empty.jpg", "empty")
+    refused = {row["path"]: row["reason"] for row in rows(chain, "data/rejects/download")}
+    assert refused["2026-11-15/Odd/empty.jpg"] == "empty"
     clean = {row["path"]: row for row in rows(chain, "data/clean.parquet")}
     first, second = sorted(path for path in clean if path.startswith("2026-11-01"))[:2]
     name = first.split("/")[1]
