@@ -53,8 +53,9 @@ def check(faces: Faces, image: NDArray[np.uint8], stock: MTCNN) -> None:
 
 
 def test_portraits_in_batches_as_one_by_one_with_facenet_pytorch(detector: Mtcnn, portraits: Path) -> None:
-    paths = sorted(path for path in portraits.rglob("*.jpg") if sound(path))
-    photographs = np.stack([read(path) for path in paths[:32]])
+    pictures = [read(path) for path in sorted(portraits.rglob("*.jpg")) if sound(path)]
+    photographs = np.stack([picture for picture in pictures if picture.shape == (250, 250, 3)][:32])
+    assert len(photographs) == 32
     found = [
         faces for start in range(0, len(photographs), 8) for faces in detector.find(photographs[start : start + 8])
     ]
