@@ -25,7 +25,7 @@ def certificates(folder: Path, env: Mapping[str, str] = os.environ) -> dict[str,
     bundles = {Path(env[name]) for name in BUNDLES if env.get(name)} | {Path("/etc/ssl/certs/ca-certificates.crt")}
     files = sorted(bundles) + sorted(folder.glob("*.crt")) + sorted(folder.glob("*.pem"))
     found = {pem for file in files if file.is_file() for pem in CERTIFICATE.findall(file.read_bytes())}
-    return {f"{hashlib.sha256(pem).hexdigest()[:16]}.crt": pem + b"\n" for pem in found}
+    return {f"{hashlib.sha256(pem).hexdigest()[:16]}.crt": pem + b"\n" for pem in sorted(found)}
 
 
 def index_settings(

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import fcntl
 import hashlib
 import io
 import os
@@ -14,7 +15,8 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 STAGES_FROM = ("docker/Dockerfile", "docker/base.sh", "docker/stages.lock")
 REPRO_FROM = (*STAGES_FROM, "docker/repro.Dockerfile", "docker/repro.lock")
-SPACE_NEEDED = 18 * 10**9
-"""Bytes on Docker's disk during the first build: the image (7 GB), once more while it is made, the wheels on their way."""
+SPACE_NEEDED = 15 * 10**9
+"""Bytes on Docker's disk during the first build: the packages (6.7 GB) twice, once in the stage that installs them."""
 PULL_TIMEOUT = 20
 """Seconds of silence after which a registry counts as not there."""
 Log = Callable[[str], None]
@@ -107,26 +109,44 @@ def build(tree: Path, log: Log = print) -> str:
         RepriseError: too little disk, no base image to be had, or a build step failed.
     """
     name = image_name(tree)
-    if image_exists(name):
-        return name
-    client = connect()
-    _check_space(client)
-    args = {"BASE": _base(client, tree, log), "BUILD": image_tag(tree)}
-    _build(client, tree, name, "docker/Dockerfile", ["docker/stages.lock"], args, log)
-    client.prune_images({"label": f"reprise.build={args['BUILD']}", "dangling": True})
+    with _unless_exists(name, log) as client:
+        if client:
+            _check_space(client)
+            args = {"BASE": _base(client, tree, log), "BUILD": image_tag(tree)}
+            _build(client, tree, name, "docker/Dockerfile", ["docker/stages.lock"], args, log)
     return name
 
 
 def build_repro(tree: Path, log: Log = print) -> str:
     """Build the image with git, dvc and pytest, and the stage image below it, unless they exist; returns its name."""
     stages, name = build(tree, log), repro_name(tree)
-    if image_exists(name):
-        return name
-    client = connect()
-    args = {"STAGES": stages, "BUILD": name.partition(":")[2]}
-    _build(client, tree, name, "docker/repro.Dockerfile", ["docker/repro.lock"], args, log)
-    client.prune_images({"label": f"reprise.build={args['BUILD']}", "dangling": True})
+    with _unless_exists(name, log) as client:
+        if client:
+            args = {"STAGES": stages, "BUILD": image_tag(tree, REPRO_FROM)}
+            _build(client, tree, name, "docker/repro.Dockerfile", ["docker/repro.lock"], args, log)
     return name
+
+
+@contextmanager
+def _unless_exists(name: str, log: Log) -> Iterator["APIClient | None"]:
+    """A client to build the image with, None where it exists. One process of this machine builds it, others wait."""
+    if image_exists(name):
+        yield None
+        return
+    file = Path(tempfile.gettempdir()) / f"{name.replace(':', '-')}.lock"
+    try:
+        lock = os.open(file, os.O_RDONLY | os.O_CREAT, 0o644)
+    except PermissionError:  # another user's, and /tmp is sticky: it can be locked all the same
+        lock = os.open(file, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log(f"waiting for another process that builds {name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield None if image_exists(name) else connect()
+    finally:
+        os.close(lock)
 
 
 def _check_space(client: "APIClient") -> None:
@@ -227,6 +247,8 @@ def _build(
             buildargs={**buildhost.proxies(), **buildhost.apt_settings(), **args},
         )
         _follow(events, name, log)
+    # What only the build needed: the packages a second time, and the index settings.
+    client.prune_images({"label": f"reprise.build={args['BUILD']}", "dangling": True})
     log(f"built {name} in {time.monotonic() - start:.0f} s")
 
 
