@@ -80,12 +80,9 @@ def _stage(stage: "PipelineStage", folder: Path, producers: dict[str, str]) -> S
 
     params = {d.def_path: tuple(sorted(d.params)) for d in stage.deps if isinstance(d, ParamsDependency)}
     deps = [d for d in stage.deps if not isinstance(d, ParamsDependency)]
-    upstream = {
-        producer
-        for dep in deps
-        for out, producer in producers.items()
-        if f"{dep.fs_path}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep.fs_path}/")
-    }
+    for dep in deps:
+        _refuse_part(stage.name, str(dep.fs_path), producers)
+    upstream = {producers[dep.fs_path] for dep in deps if dep.fs_path in producers}
     return Stage(
         name=stage.name,
         cmd=stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd),
@@ -100,3 +97,13 @@ def _stage(stage: "PipelineStage", folder: Path, producers: dict[str, str]) -> S
         desc=stage.desc or "",
         meta=Meta.parse(stage.name, stage.meta),
     )
+
+
+def _refuse_part(stage: str, dep: str, producers: dict[str, str]) -> None:
+    """A part of an output has no hash of its own in dvc.lock, so a plan could not know it."""
+    for out, producer in producers.items():
+        if dep != out and (f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")):
+            raise BadInput(
+                f"stage {stage} depends on {os.path.basename(dep)}, only a part of what {producer} writes",
+                f"depend on the whole output {os.path.basename(out)}, or make the part an output of its own",
+            )

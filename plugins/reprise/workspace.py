@@ -223,19 +223,18 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
     :returns: False where an output that it reads is not known yet.
     """
     from dvc.stage.loader import StageLoader
+    from dvc.stage.serialize import to_single_stage_lockfile
 
-    from_others = [dep.def_path for dep in stage.deps if dep.def_path in producers]
-    if any(producers[path] not in known for path in from_others):
+    if any(producer not in known for producer in producers.values()):
         return False
-    outs = {out["path"]: out for path in from_others for out in known[producers[path]]["outs"]}
+    outs = {out["path"]: out for producer in producers.values() for out in known[producer]["outs"]}
     for dep in stage.deps:
         if dep.def_path not in producers:
             dep.save()
-    own = [(dep, dep.hash_info, dep.meta) for dep in stage.deps if dep.def_path not in producers]
-    StageLoader.fill_from_lock(stage, {"deps": [outs[path] for path in from_others if path in outs]})
-    for dep, hash_info, meta in own:
-        dep.hash_info, dep.meta = hash_info, meta
-    return all(path in outs for path in from_others)
+    lock = to_single_stage_lockfile(stage)
+    lock["deps"] = [outs.get(dep["path"], dep) if dep["path"] in producers else dep for dep in lock["deps"]]
+    StageLoader.fill_from_lock(stage, lock)
+    return all(path in outs for path in producers)
 
 
 def _run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePosixPath:

@@ -14,7 +14,7 @@ vars: [{names: [x, y]}]
 stages:
   last:
     cmd: [echo a, echo b]
-    deps: [made-x/part.txt, made-y]
+    deps: [made-x, made-y]
     metrics: [m.json]
     plots: [p.csv]
   make:
@@ -82,6 +82,7 @@ def test_a_manifest_that_is_kept_needs_no_dvc(repo: Path, tmp_path: Path, monkey
     [
         ("gpus: 1", "gpu: 1", "unknown meta key 'gpu'"),
         ("gpus: 1", "gpus: many", "must be numbers"),
+        ("deps: [made-x,", "deps: [made-x/part.txt,", "only a part of what make@x writes"),
         ("cmd: echo", "command: echo", "p/dvc.yaml"),
     ],
 )
