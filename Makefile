@@ -63,6 +63,7 @@ test-pipeline: setup ## the stages for real on tiny data, in the stage image
 	@docker/repro python -m pytest tests/pipeline -p no:cacheprovider
 
 test-system: image ## Airflow, Docker, DVC and MLflow together
+	@command -v chromium >/dev/null || docker/apt-install chromium
 	@.venv/bin/python -m pytest tests/system
 
 test-long: image ## the tests that take longer

@@ -1,0 +1,52 @@
+"""The reference pipeline through everything, on a handful of invented people; and once more without Airflow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Run, Stack
+
+from reprise import git
+
+FACES = "pipelines/faces"
+STAGES = ["download", "detect", "align", "clean", "split", "train", "evaluate", "export", "report"]
+TINY = "split.min_train_identities=2 split.min_val_identities=1 split.min_test_identities=2 split.pairs_per_fold=20"
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack) -> Run:
+    """One run on 24 people of three photographs each."""
+    inbox = stack.root / "var/inbox/people"
+    command = [sys.executable, str(ROOT / FACES / "synthetic"), "--people", "24", "--photos", "3", "--dates", "2"]
+    subprocess.run([*command, "--out", str(inbox)], check=True, capture_output=True)
+    return stack.run("--params", f"{TINY} train.epochs=2", inbox="people", pipeline=FACES)
+
+
+def test_every_stage_runs_and_leaves_report_and_model(stack: Stack, first: Run) -> None:
+    assert first.verdicts == dict.fromkeys(STAGES, "ran")
+    left = stack.root / "var/runs" / first.run_id
+    assert (left / "models/model.onnx").stat().st_size > 100_000
+    assert "data:image" in (left / "results/report.html").read_text()
+    assert first.record["models"] == {"face-embedder": "1"}
+    for name in ("verification_accuracy", "pixels_accuracy", "untrained_accuracy"):
+        assert 0 <= first.record["metrics"][name] <= 1
+
+
+def test_a_training_parameter_runs_train_and_what_follows(stack: Stack, first: Run) -> None:
+    changed = stack.run("--params", f"{TINY} train.epochs=3", inbox="people", pipeline=FACES)
+    expected = {name: "cached" if name in STAGES[:5] else "ran" for name in STAGES}
+    assert changed.verdicts == expected
+    assert changed.record["models"] == {"face-embedder": "2"}
+
+
+def test_dvc_repro_at_the_record_gives_the_same_bytes(stack: Stack, first: Run, tmp_path: Path) -> None:
+    """Without Airflow, in the stage image, with an empty cache of its own."""
+    again = tmp_path / "again"
+    git.clone(str(stack.root), again, first.record["commit"])
+    command = [ROOT / "docker/dvc-repro", stack.root / "var/inbox/people", FACES, again]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for stage in STAGES:
+        assert f"Running stage '{FACES}/dvc.yaml:{stage}'" in done.stdout
+    assert git.git(again, "diff", "--name-only", "HEAD") == "", "dvc.lock has other hashes than the record's"
