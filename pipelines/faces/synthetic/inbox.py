@@ -144,9 +144,7 @@ def check(folder: Path, settings: Settings, files: list[File]) -> None:
         raise SystemExit(f"{note} cannot be read ({error}); {way_out}") from None
     if not kept:
         was = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in asdict(before).items())
-        version_was = (
-            "" if version == VERSION else f" by version {version} of the renderer (this is {VERSION})"
-        )
+        version_was = "" if version == VERSION else f" by version {version} of the renderer (this is {VERSION})"
         raise SystemExit(f"{folder} was made{version_was} with {was}; {way_out}")
 
 

@@ -157,9 +157,7 @@ def render(person: Person, look: Look, exposure: float, rows: int = HIGH) -> Ima
     s = chosen(every, seen[:-1])
     colour, gloss = paint(person, look, s.part, s.uv)
     light = lit(s, every, colour, gloss, look)
-    r, g, b = ((1 - np.exp(-1.35 * exposure * np.maximum(light, 0))) ** (1 / 2.2) * 255 + 0.5).astype(
-        np.uint32
-    )
+    r, g, b = ((1 - np.exp(-1.35 * exposure * np.maximum(light, 0))) ** (1 / 2.2) * 255 + 0.5).astype(np.uint32)
     rgba = np.zeros(len(seen), "<u4")
     rgba[:-1][seen[:-1]] = r | g << 8 | b << 16 | np.uint32(255 << 24)
     return Image.frombytes("RGBA", (WIDE, rows), rgba[shown].tobytes())

@@ -126,9 +126,7 @@ def shelves(draw: Draw, rng: np.random.Generator, base: NDArray[np.float64], wid
         while at < width:
             wide = rng.uniform(0.015, 0.05) * width
             top = (row + rng.uniform(0.05, 0.3)) * shelf
-            draw.rectangle(
-                (at, top, at + wide, (row + 0.93) * shelf), fill=dye(rng, rng.uniform(20, 200), 18)
-            )
+            draw.rectangle((at, top, at + wide, (row + 0.93) * shelf), fill=dye(rng, rng.uniform(20, 200), 18))
             at += wide + 1
 
 

@@ -53,9 +53,7 @@ def curve(x: Array, at: tuple[float, ...], values: tuple[float, ...]) -> Array:
     return (a + b + t * t * (3 - 2 * t) * v[i + 1] - t * t * (1 - t) * h * slope[i + 1]).astype(np.float32)
 
 
-def ring(
-    angle: Array, width: Array, front: Array, middle: Array, back: Array, power: float
-) -> tuple[Array, Array]:
+def ring(angle: Array, width: Array, front: Array, middle: Array, back: Array, power: float) -> tuple[Array, Array]:
     """x and z of a superellipse cross-section at the given angles (radians)."""
     s, c = np.sin(angle), np.cos(angle)
     x = width * np.sign(s) * np.abs(s) ** power
@@ -85,10 +83,7 @@ def box_mean(a: Array, r: int) -> Array:
         pad[axis] = (r + 1, r)
         total = np.cumsum(np.pad(a, pad, mode="edge"), axis=axis, dtype=np.float64)
         n = 2 * r + 1
-        a = (
-            np.take(total, range(n, total.shape[axis]), axis)
-            - np.take(total, range(total.shape[axis] - n), axis)
-        ) / n
+        a = (np.take(total, range(n, total.shape[axis]), axis) - np.take(total, range(total.shape[axis] - n), axis)) / n
     return a.astype(np.float32)
 
 

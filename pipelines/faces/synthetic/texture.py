@@ -62,9 +62,7 @@ def paint_skin(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]
     """Bare skin with its mottling."""
     shift = look.texture % 64
     mottle = (
-        1
-        + 0.035 * look_up(noise(7, 96), u * 20, v * 20, shift)
-        + 0.03 * look_up(noise(8, 24), u * 20, v * 20, shift)
+        1 + 0.035 * look_up(noise(7, 96), u * 20, v * 20, shift) + 0.03 * look_up(noise(8, 24), u * 20, v * 20, shift)
     )
     return np.asarray(p.skin, np.float32)[:, None] * mottle, np.full(len(u), 0.2, np.float32)
 
@@ -120,9 +118,7 @@ def lines(p: Person, look: Look, x: Array, y: Array, colour: Array) -> None:
     wave = y + 0.12 * np.sin(1.1 * x + p.age)
     forehead = np.exp(-((np.mod(wave - 3.0, 0.95) - 0.45) ** 2) / 0.012) * bump(x, y, 0, 4.4, 4.2, 1.3)
     ax = np.abs(x) - p.eye_x - 1.9
-    feet = np.exp(-((np.mod(y + 0.35 * ax * np.sign(y), 0.5) - 0.25) ** 2) / 0.006) * bump(
-        ax, y, 0.6, 0, 0.6, 0.8
-    )
+    feet = np.exp(-((np.mod(y + 0.35 * ax * np.sign(y), 0.5) - 0.25) ** 2) / 0.006) * bump(ax, y, 0.6, 0, 0.6, 0.8)
     shade = strength * np.clip(forehead * (0.7 + look.brows) + feet * (0.6 + look.smile), 0, 1)
     colour *= 1 - shade
 
@@ -277,9 +273,7 @@ def paint_hair(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]
     locks = look_up(noise(35, 40), (u + bend) * 14 + 300, v * 2.5 + 300)
     tint = np.clip(1 + 0.3 * strands + 0.22 * locks, 0.25, 1.9) * look.hair_shade
     edge = v - hair_edge(p, look, u / 9)
-    return np.asarray(p.hair, np.float32)[:, None] * tint, 0.35 * step(0, 3, edge) * np.clip(
-        1 + 0.5 * strands, 0, 2
-    )
+    return np.asarray(p.hair, np.float32)[:, None] * tint, 0.35 * step(0, 3, edge) * np.clip(1 + 0.5 * strands, 0, 2)
 
 
 def paint_torso(p: Person, look: Look, u: Array, v: Array) -> tuple[Array, Array]:
