@@ -27,8 +27,8 @@ demo: image ## one finished, recorded run on synthetic photographs, or on INBOX=
 	@$(if $(INBOX),,$(MAKE) --no-print-directory photos)
 	@$(REPRISE) run --inbox "$(or $(INBOX),var/inbox/synthetic)"
 
-photos: .venv/.synced ## fill an inbox with invented people: PEOPLE=40 PHOTOS=15 DATES=4 SEED=1 DIFFICULTY=0.5 OUT=FOLDER
-	@$(PYTHON) pipelines/faces/synthetic --people $(or $(PEOPLE),40) --photos $(or $(PHOTOS),15) --dates $(or $(DATES),4) \
+photos: .venv/.synced ## fill an inbox with invented people: PEOPLE=60 PHOTOS=18 DATES=4 SEED=1 DIFFICULTY=0.5 OUT=FOLDER
+	@$(PYTHON) pipelines/faces/synthetic --people $(or $(PEOPLE),60) --photos $(or $(PHOTOS),18) --dates $(or $(DATES),4) \
 	    --seed $(or $(SEED),1) --difficulty $(or $(DIFFICULTY),0.5) --out "$(or $(OUT),var/inbox/synthetic)"
 
 up: setup ## start Airflow and MLflow on this machine
