@@ -13,5 +13,10 @@ class ReprisePlugin(AirflowPlugin):
     listeners = [listener]  # noqa: RUF012 - Airflow reads a plain list
     fastapi_apps = [{"app": app, "url_prefix": "/reprise", "name": "Reprise"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
-        {"name": "MLflow", "href": "/reprise/mlflow/{DAG_ID}/{RUN_ID}", "destination": "dag_run"},
+        {
+            "name": "MLflow",
+            "href": "/reprise/mlflow/{DAG_ID}/{RUN_ID}",
+            "destination": "dag_run",
+            "url_route": "mlflow",
+        },
     ]

@@ -37,7 +37,8 @@ def test_run_page_shows_the_stages(stack: Stack, page: Page) -> None:
     page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words/runs/{run.run_id}")
     for name in ("open", "take", "count", "rank", "record"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
-    expect(page.get_by_text("MLflow").first).to_be_visible()
+    page.get_by_role("link", name="MLflow").first.click()
+    expect(page.frame_locator("iframe").get_by_role("link", name="in MLflow")).to_be_visible()
 
 
 def test_trigger_form_offers_every_parameter(stack: Stack, page: Page) -> None:
