@@ -2,6 +2,7 @@
 
 import argparse
 import datetime as dt
+import os
 import subprocess
 import sys
 import time
@@ -188,7 +189,7 @@ def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, 
     if recorded["mlflow"]:
         console.print(f"  MLflow    {Tracker(settings.mlflow).url(recorded['mlflow'])}", highlight=False)
     for name, file in files.items():
-        console.print(f"  {name:<9} {file}", highlight=False)
+        console.print(f"  {name:<9} {os.path.relpath(file)}", highlight=False)
     console.print("  again     git show", recorded["commit"][:12], " ·  dvc exp show", highlight=False)
 
 
