@@ -13,6 +13,7 @@ from rich.console import Console
 
 from reprise import git, manifest, params, services
 from reprise.errors import BadInput, RepriseError
+from reprise.messages import OPEN, RECORD
 from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
 
@@ -104,7 +105,7 @@ def _run(settings: Settings, args: argparse.Namespace) -> None:
     pipeline = _preflight(settings, request)
     services.up(settings)
     airflow = Airflow(settings.airflow)
-    _wait_for_dag(airflow, request.dag_id)
+    _wait_for_dag(settings, airflow, request.pipeline)
     conf = {
         **request.overrides,
         "revision": request.revision,
@@ -161,14 +162,20 @@ def _preflight(settings: Settings, request: Any) -> Any:
         clear(folder)
 
 
-def _wait_for_dag(airflow: Any, dag_id: str, seconds: float = 60) -> None:
-    """Wait until Airflow has read the DAG's file; an old import error may be about to go away."""
+def _wait_for_dag(settings: Settings, airflow: Any, path: str, seconds: float = 90) -> None:
+    """Wait until Airflow shows dvc.yaml as it is checked out: it reads a changed file within half a minute."""
+    pipeline = manifest.load(ROOT, path, settings.var / "manifests")
+    wanted = pipeline.downstream()
     deadline = time.monotonic() + seconds
-    while not airflow.dag_ready(dag_id):
+    while True:
+        shown = airflow.shape(pipeline.name) or {}
+        stages = {task: after - {RECORD} for task, after in shown.items() if task not in (OPEN, RECORD)}
+        if stages == wanted:
+            return
         if time.monotonic() > deadline:
             raise RepriseError(
-                f"Airflow shows no DAG {dag_id} after {seconds:.0f} s. {airflow.import_error(dag_id)}",
-                "correct dags/*.py; make logs SERVICE=dag-processor",
+                f"Airflow does not show {path}/dvc.yaml after {seconds:.0f} s. {airflow.import_error(pipeline.name)}",
+                f"see that dags/ has a file for {path}; make logs SERVICE=dag-processor",
             )
         time.sleep(1)
 

@@ -36,10 +36,13 @@ class Airflow:
             raise RepriseError(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
         return answer.json() if answer.content else None
 
-    def dag_ready(self, dag_id: str) -> bool:
-        """Whether the DAG has been parsed and can be triggered."""
+    def shape(self, dag_id: str) -> dict[str, set[str]] | None:
+        """Task → its downstream tasks, as Airflow last read the DAG's file; None where it could not or has not yet."""
         found = self.call("GET", "dags", params={"dag_id_pattern": dag_id})["dags"]
-        return any(dag["dag_id"] == dag_id for dag in found) and not self.import_error(dag_id)
+        if not any(dag["dag_id"] == dag_id for dag in found) or self.import_error(dag_id):
+            return None
+        tasks = self.call("GET", f"dags/{quote(dag_id)}/tasks")["tasks"]
+        return {task["task_id"]: set(task["downstream_task_ids"]) for task in tasks}
 
     def import_error(self, dag_id: str) -> str:
         """Why the DAG's file could not be imported when it was last read; empty where it could."""

@@ -113,6 +113,11 @@ class Pipeline:
         """Stages and edges: what a DAG rendered earlier must agree on with a revision to run it."""
         return {stage.name: list(stage.upstream) for stage in self.stages}
 
+    def downstream(self) -> dict[str, set[str]]:
+        """Task id of each stage → task ids of the stages that read what it writes."""
+        ids = {stage.name: stage.task_id for stage in self.stages}
+        return {s.task_id: {ids[other.name] for other in self.stages if s.name in other.upstream} for s in self.stages}
+
     def ancestors(self, name: str) -> list[str]:
         """All stages that ``name`` depends on, directly or not, in the pipeline's order."""
         upstream = self.shape()

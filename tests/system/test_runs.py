@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 import yaml
-from conftest import WORDS, Run, Stack, docker
+from conftest import WORDS, Run, Stack, commit, docker
 
 from reprise import git
 
@@ -136,6 +136,24 @@ def test_cleared_task_starts_anew_without_overlap(stack: Stack) -> None:
     assert len(stack.containers()) == 1
     assert _wait_for_end(stack, run_id) == "success"
     test_nothing_is_left_behind(stack, None)  # type: ignore[arg-type]
+
+
+def test_a_stage_added_to_dvc_yaml_is_in_the_dag(stack: Stack) -> None:
+    """No other file changes; the stages before it are not run again."""
+    definition = stack.root / WORDS / "dvc.yaml"
+    before = definition.read_text()
+    definition.write_text(
+        before
+        + "  shout:\n    cmd: tr a-z A-Z < results/top.csv > loud.csv\n    deps: [results/top.csv]\n    outs: [loud.csv]\n"
+    )
+    commit(stack.root, "A stage")
+    try:
+        added = stack.run()
+    finally:
+        definition.write_text(before)
+        commit(stack.root, "Without it")
+    assert added.verdicts == {"take": "cached", "count": "cached", "rank": "cached", "shout": "ran"}
+    assert added.stages["shout"]["entry"]["deps"][0]["md5"] == added.stages["rank"]["entry"]["outs"][0]["md5"]
 
 
 def test_failing_stage_says_why_and_ends_its_mlflow_run(stack: Stack) -> None:
