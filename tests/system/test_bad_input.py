@@ -53,6 +53,15 @@ def test_docker_not_reachable(stack: Stack, inbox: tuple[str, str]) -> None:
     assert "Docker" in refused(away, *inbox)
 
 
+def test_remote_that_cannot_be_written(stack: Stack, inbox: tuple[str, str]) -> None:
+    local = stack.root / ".dvc/config.local"
+    local.write_text("['remote \"storage\"']\n    url = /dev/null/remote\n")
+    try:
+        assert "the DVC remote /dev/null/remote cannot be written" in refused(stack, *inbox)
+    finally:
+        local.unlink()
+
+
 def test_taken_port(stack: Stack, tmp_path: Path) -> None:
     other = Stack(stack.root, {**stack.env, "REPRISE_VAR": str(tmp_path)})
     done = other.cli("up", check=False)
