@@ -11,14 +11,14 @@ from reprise import git
 
 FACES = "pipelines/faces"
 STAGES = ["download", "detect", "align", "clean", "split", "train", "evaluate", "export", "report"]
-TINY = "split.min_train_identities=2 split.min_val_identities=1 split.min_test_identities=2 split.pairs_per_fold=20"
+TINY = "split.val_share=0.25 split.test_share=0.3 split.min_val_identities=2 split.min_test_identities=2 split.pairs_per_fold=20"
 
 
 @pytest.fixture(scope="module")
 def first(stack: Stack) -> Run:
-    """One run on 24 people of three photographs each."""
+    """One run on 30 people of three photographs each."""
     inbox = stack.root / "var/inbox/people"
-    command = [sys.executable, str(ROOT / FACES / "synthetic"), "--people", "24", "--photos", "3", "--dates", "2"]
+    command = [sys.executable, str(ROOT / FACES / "synthetic"), "--people", "30", "--photos", "3", "--dates", "2"]
     subprocess.run([*command, "--out", str(inbox)], check=True, capture_output=True)
     return stack.run("--params", f"{TINY} train.epochs=2", inbox="people", pipeline=FACES)
 
