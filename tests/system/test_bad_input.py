@@ -57,7 +57,7 @@ def test_remote_that_cannot_be_written(stack: Stack, inbox: tuple[str, str]) -> 
     local = stack.root / ".dvc/config.local"
     local.write_text("['remote \"storage\"']\n    url = /dev/null/remote\n")
     try:
-        assert "the DVC remote /dev/null/remote cannot be written" in refused(stack, *inbox)
+        assert "the DVC remote /dev/null/remote/files/md5 cannot be written" in refused(stack, *inbox)
     finally:
         local.unlink()
 
