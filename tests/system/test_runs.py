@@ -138,7 +138,7 @@ def test_cleared_task_starts_anew_without_overlap(stack: Stack) -> None:
     test_nothing_is_left_behind(stack, None)  # type: ignore[arg-type]
 
 
-def test_a_stage_added_to_dvc_yaml_is_in_the_dag(stack: Stack) -> None:
+def test_a_stage_added_to_dvc_yaml_is_in_the_dag(stack: Stack, first: Run) -> None:
     """No other file changes; the stages before it are not run again."""
     definition = stack.root / WORDS / "dvc.yaml"
     before = definition.read_text()
