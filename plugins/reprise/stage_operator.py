@@ -95,6 +95,8 @@ class StageOperator(DockerOperator):
         known = opened["known"].get(self.stage.name)
         if known:
             self.log.info("cached: nothing that stage %s depends on has changed; no container", self.stage.name)
+            if opened["mlflow"]:  # no run of its own: the link leads to the whole run's
+                self._publish(ti, opened["mlflow"])
             return Done(verdict="cached", entry=known, seconds={}, device="")
         settings = load_settings()
         self.work = task_folder(settings, ti.dag_id, ti.run_id, ti.task_id)
@@ -150,7 +152,7 @@ class StageOperator(DockerOperator):
     def _run_container(self, sandbox: Sandbox, opened: Opened, tracker: Tracker, child: str | None) -> None:
         """The parent's execute in our sandbox, with its live lines forwarded.
 
-        :raises AirflowException: where it was killed (exit code of 125 or more).
+        :raises AirflowException: where it was killed (exit code above 128).
         :raises AirflowFailException: where the stage itself failed.
         """
         self.image = opened["images"][self.stage.name]
