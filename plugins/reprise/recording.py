@@ -8,11 +8,10 @@ from reprise import git, manifest, params
 from reprise.messages import Done, Opened, Recorded
 from reprise.opening import Request, clear, task_folder
 from reprise.pipeline import Pipeline
+from reprise.records import REFS, RUN_FILE, ref_name
 from reprise.settings import Settings
 from reprise.tracking import Tracker
 from reprise.workspace import Workspace
-
-RUN_FILE = "run.json"
 
 
 def record(
@@ -123,6 +122,6 @@ def _commit(
     message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {opened['mlflow']}"])
     commit = git.commit_files(workspace.path, opened["revision"], files, message)
     baseline = opened["revision"]
-    ref = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{request.slug}"
+    ref = f"{REFS}/{baseline[:2]}/{baseline[2:]}/{ref_name(request.pipeline, request.run_id)}"
     git.git(workspace.path, "push", "--quiet", "--force", settings.origin, f"{commit}:{ref}")
     return commit, ref
