@@ -3,6 +3,7 @@
 RepriseError
 ├── DockerUnavailable   the Docker daemon cannot be reached
 ├── CommandFailed       a git command failed
+├── TryAgain            the DVC remote refused; it may not the next time
 └── BadInput            parameters, revision, inbox, dvc.yaml or settings are wrong
 """
 
@@ -29,3 +30,7 @@ class CommandFailed(RepriseError):
 
 class BadInput(RepriseError):
     """Parameters, revision, inbox, dvc.yaml or settings are wrong."""
+
+
+class TryAgain(RepriseError):
+    """The DVC remote, or the way to it, refused. The one problem of ours that another try may not meet."""

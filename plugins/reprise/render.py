@@ -4,16 +4,15 @@ import datetime as dt
 from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from reprise import manifest, params
-from reprise.errors import RepriseError
 from reprise.messages import OPEN, RECORD, Opened
 from reprise.opening import Request
 from reprise.pipeline import Pipeline
 from reprise.settings import ROOT
 from reprise.settings import load as load_settings
 from reprise.stage_operator import StageOperator
+from reprise.tries import tried_again_or_not
 
 _RUN = "run"
 _RESERVED = ("revision", "inbox", "as_of", "ignore_cache")
@@ -77,8 +76,8 @@ def _open_task(pipeline: Pipeline) -> Any:
         context = get_current_context()
         run = context["dag_run"]
         tags = {"run_type": str(run.run_type), "logical_date": str(run.logical_date or "")}
-        request = _as_users_error(_request, pipeline, context)
-        opened = _as_users_error(open_run, load_settings(), request, pipeline.shape(), tags)
+        with tried_again_or_not():
+            opened = open_run(load_settings(), _request(pipeline, context), pipeline.shape(), tags)
         say_plan(pipeline, opened)
         return dict(opened)
 
@@ -94,8 +93,8 @@ def _record_task(pipeline: Pipeline) -> Any:
         ti = context["ti"]
         done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
         opened = ti.xcom_pull(task_ids=OPEN)
-        request = _request(pipeline, context)
-        recorded = _as_users_error(record, load_settings(), request, pipeline, opened, done)
+        with tried_again_or_not():
+            recorded = record(load_settings(), _request(pipeline, context), pipeline, opened, done)
         print(f"recorded as {recorded['commit']} ({recorded['ref']})")
         return dict(recorded)
 
@@ -109,14 +108,6 @@ def say_plan(pipeline: Pipeline, opened: Opened) -> None:
         print(
             f"  {stage.name}: {'cached' if stage.name in opened['known'] else 'to run, unless its inputs come out as before'}"
         )
-
-
-def _as_users_error(call: Any, *args: Any) -> Any:
-    """Our errors end the task at once: a second try would meet the same."""
-    try:
-        return call(*args)
-    except RepriseError as error:
-        raise AirflowFailException(str(error)) from error
 
 
 def _request(pipeline: Pipeline, context: Any) -> Request:

@@ -18,7 +18,6 @@ from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 
 from reprise import containers, manifest, params
-from reprise.errors import RepriseError
 from reprise.messages import OPEN, Done, Entry, Opened
 from reprise.opening import clear, task_folder
 from reprise.pipeline import Pipeline, Stage
@@ -26,6 +25,7 @@ from reprise.plan import find_again
 from reprise.sandbox import INBOX, LIVE, Sandbox
 from reprise.settings import load as load_settings
 from reprise.tracking import LiveForwarder, Tracker
+from reprise.tries import tried_again_or_not
 from reprise.workspace import Workspace, producers
 
 _CONFINED = {
@@ -88,7 +88,7 @@ class StageOperator(DockerOperator):
         """Do the stage, unless the plan or the run-cache knows its result.
 
         :raises AirflowFailException: where another try would end the same way.
-        :raises AirflowException: where the container was killed; Airflow tries again.
+        :raises AirflowException: where the container was killed or the remote refused; Airflow tries again.
         """
         ti = context["ti"]
         opened: Opened = ti.xcom_pull(task_ids=OPEN)
@@ -105,9 +105,8 @@ class StageOperator(DockerOperator):
         )
         self._remove_earlier()
         try:
-            return self._run_stage(ti, opened, self._upstream(ti))
-        except RepriseError as error:
-            raise AirflowFailException(str(error)) from error
+            with tried_again_or_not():
+                return self._run_stage(ti, opened, self._upstream(ti))
         finally:
             clear(self.work)
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from reprise import git
-from reprise.errors import BadInput, RepriseError
+from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.messages import Entry
 from reprise.pipeline import Stage
 from reprise.settings import ROOT, Settings
@@ -76,11 +76,12 @@ class Workspace:
         """Bring outputs (paths relative to the pipeline's folder, known to dvc.lock) from cache or remote.
 
         :raises RepriseError: where neither holds them.
+        :raises TryAgain: where the remote cannot be asked.
         """
         targets = [str(self.folder / path) for path in paths]
         if not targets:
             return
-        with _as_ours("dvc pull", "dvc status --cloud"):
+        with self._at_remote("dvc pull", "dvc status --cloud"):
             self.repo.pull(targets=targets, force=True)
 
     def commit(self, name: str) -> Entry:
@@ -107,17 +108,17 @@ class Workspace:
     def push(self, name: str, entry: Entry) -> None:
         """Copy a stage's outputs, then its one run-cache entry, to the remote: the entry's presence vouches for them.
 
-        :raises RepriseError: where the remote refuses.
+        :raises TryAgain: where the remote refuses.
         """
         from dvc.stage.loader import StageLoader
 
         stage = self.stage(name)
         StageLoader.fill_from_lock(stage, entry)
-        with _as_ours(f"stage {name}: dvc push", "dvc push"):
+        with self._at_remote(f"stage {name}: dvc push", "dvc push"):
             for odb, objects in stage.get_used_objs().items():
                 failed = self.repo.cloud.push(objects, odb=odb).failed
                 if failed:
-                    raise RepriseError(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
+                    raise TryAgain(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
             self._put_entry(_run_cache_path(stage, entry))
 
     def _put_entry(self, path: PurePosixPath) -> None:
@@ -179,7 +180,7 @@ class Workspace:
 
         _, info = hash_file(str(file), LocalFileSystem(), "md5")
         assert info.value
-        with _as_ours("dvc push", "dvc push"):
+        with self._at_remote("dvc push", "dvc push"):
             self.repo.cache.local.add(str(file), LocalFileSystem(), info.value)
             self.repo.cloud.push([info])
         return info.value
@@ -190,7 +191,7 @@ class Workspace:
 
         cached = Path(self.repo.cache.local.oid_to_path(md5))
         if not cached.exists():
-            with _as_ours("dvc pull", "dvc status --cloud"):
+            with self._at_remote("dvc pull", "dvc status --cloud"):
                 self.repo.cloud.pull([HashInfo("md5", md5)])
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(cached, file)
@@ -198,7 +199,7 @@ class Workspace:
     def probe_remote(self) -> None:
         """Write and remove one small object.
 
-        :raises BadInput: where the remote cannot be written.
+        :raises TryAgain: where the remote cannot be written.
         """
         remote = self.repo.cloud.get_remote_odb(None, "push")
         target = remote.fs.join(remote.path, f".probe-{os.getpid()}")
@@ -207,7 +208,21 @@ class Workspace:
             remote.fs.pipe_file(target, b"")
             remote.fs.rm_file(target)
         except OSError as error:
-            raise BadInput(f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list") from error
+            raise TryAgain(f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list") from error
+
+    @contextmanager
+    def _at_remote(self, what: str, fix: str) -> Iterator[None]:
+        """Turn errors of a transfer into ours: data that is lost stays lost, a remote that refuses may not for long."""
+        from dvc.exceptions import CheckoutError, DownloadError, UploadError
+
+        with _as_ours(what, fix):
+            try:
+                yield
+            except (OSError, DownloadError, UploadError) as error:
+                raise TryAgain(f"{what}: {error}", fix) from error
+            except CheckoutError:
+                self.probe_remote()  # a remote that is away holds nothing either
+                raise
 
     def remove(self) -> None:
         """Delete the clone."""

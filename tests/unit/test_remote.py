@@ -1,0 +1,100 @@
+"""What the remote refuses may be tried again; what is lost or was never written may not."""
+
+from pathlib import Path
+
+import pytest
+
+from reprise import git, workspace
+from reprise.errors import BadInput, RepriseError, TryAgain
+from reprise.messages import Entry
+from reprise.settings import Settings
+from reprise.workspace import Workspace
+
+DVC_YAML = "stages:\n  say:\n    cmd: echo hello > hello.txt\n    outs: [hello.txt]\n"
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A clone of a repository with one stage, its cache and its remote."""
+    origin = tmp_path / "origin"
+    (origin / "p").mkdir(parents=True)
+    (origin / "p/dvc.yaml").write_text(DVC_YAML)
+    git.git(origin, "init", "--quiet", "--initial-branch=main")
+    (origin / ".dvc").mkdir()
+    (origin / ".dvc/config").write_text(f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {tmp_path}/remote\n")
+    git.git(origin, "add", "--all")
+    git.git(origin, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    monkeypatch.setattr(workspace, "ROOT", origin)
+    settings = Settings(origin=str(origin), var=tmp_path / "var")
+    return Workspace.create(settings, tmp_path / "var/clone", "p", git.resolve(origin, "HEAD"))
+
+
+def _said(work: Workspace) -> Entry:
+    (work.folder / "hello.txt").write_text("hello\n")
+    return work.commit("say")
+
+
+def _away(work: Workspace, tmp_path: Path) -> None:
+    """A file in the remote's place: nobody, root included, can write or read below it."""
+    if (tmp_path / "remote").is_dir():
+        (tmp_path / "remote").rename(tmp_path / "kept")
+    (tmp_path / "remote").touch()
+
+
+def _back(tmp_path: Path) -> None:
+    (tmp_path / "remote").unlink()
+    if (tmp_path / "kept").exists():
+        (tmp_path / "kept").rename(tmp_path / "remote")
+
+
+def _forget(work: Workspace, entry: Entry) -> None:
+    """Neither the workspace nor this node's cache holds the output any more."""
+    md5 = entry["outs"][0]["md5"]
+    Path(work.repo.cache.local.oid_to_path(md5)).unlink()
+    (work.folder / "hello.txt").unlink()
+
+
+def test_push_and_pull_may_be_tried_again_where_the_remote_is_away(work: Workspace, tmp_path: Path) -> None:
+    entry = _said(work)
+    _away(work, tmp_path)
+    with pytest.raises(TryAgain):
+        work.probe_remote()
+    with pytest.raises(TryAgain):
+        work.push("say", entry)
+    _back(tmp_path)
+    work.push("say", entry)
+    _forget(work, entry)
+    work.write_lock({"say": entry})
+    _away(work, tmp_path)
+    with pytest.raises(TryAgain):
+        work.pull(["hello.txt"])
+    _back(tmp_path)
+    work.pull(["hello.txt"])
+    assert (work.folder / "hello.txt").read_text() == "hello\n"
+
+
+def test_what_is_in_neither_cache_nor_remote_is_lost_for_good(work: Workspace) -> None:
+    entry = _said(work)
+    work.write_lock({"say": entry})
+    _forget(work, entry)
+    with pytest.raises(RepriseError, match="dvc pull") as lost:
+        work.pull(["hello.txt"])
+    assert not isinstance(lost.value, TryAgain)
+
+
+def test_an_output_that_was_not_written_is_no_matter_of_the_remote(work: Workspace) -> None:
+    with pytest.raises(RepriseError, match="hello.txt") as missing:
+        work.commit("say")
+    assert not isinstance(missing.value, TryAgain)
+
+
+def test_airflow_tries_again_only_what_another_try_may_not_meet() -> None:
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    from reprise.tries import tried_again_or_not
+
+    with pytest.raises(AirflowException, match="busy\n  next: wait") as again, tried_again_or_not():
+        raise TryAgain("busy", "wait")
+    assert not isinstance(again.value, AirflowFailException)
+    with pytest.raises(AirflowFailException, match="wrong"), tried_again_or_not():
+        raise BadInput("wrong", "correct it")
