@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from facelib import live, partitions, verification
 from facelib.backbones import build
 from facelib.backbones import load as load_model
-from facelib.embedder import Embedder, choose_device, cosine, embed, make_deterministic, normalise, resample
+from facelib.embedder import Embedder, choose_device, embed, make_deterministic, normalise, resample
 from facelib.faces import Faces, Pairs, load_faces, load_pairs
 from params import load
 from params.evaluate import Params
@@ -66,7 +66,7 @@ def score_pairs(params: Params, faces: Faces, pairs: Pairs) -> dict[str, NDArray
         "pixels": pixel_vectors(trained, faces.pixels, params.batch),
         "untrained": embed(untrained, faces.pixels, params.batch, params.mirrored),
     }
-    return {name: cosine(vector, pairs.a, pairs.b) for name, vector in vectors.items()}
+    return {name: verification.cosine(vector, pairs.a, pairs.b) for name, vector in vectors.items()}
 
 
 def write_roc(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> None:

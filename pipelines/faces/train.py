@@ -19,7 +19,7 @@ from torch import Tensor
 
 from facelib import live, verification
 from facelib.backbones import save
-from facelib.embedder import Embedder, choose_device, cosine, embed, make_deterministic
+from facelib.embedder import Embedder, choose_device, embed, make_deterministic
 from facelib.faces import Faces, Pairs, load_faces, load_pairs
 from facelib.learner import Learner
 from params import load
@@ -31,7 +31,7 @@ MODEL, CURVES = Path("models/model.safetensors"), Path("results/training.csv")
 
 def validate(embedder: Embedder, faces: Faces, pairs: Pairs, batch: int) -> dict[str, float]:
     """Verification of the validation pairs: auc, accuracy (one threshold for all), TAR@FAR where resolvable."""
-    scores = cosine(embed(embedder, faces.pixels, batch), pairs.a, pairs.b)
+    scores = verification.cosine(embed(embedder, faces.pixels, batch), pairs.a, pairs.b)
     numbers = {
         "auc": verification.auc(scores, pairs.same),
         "accuracy": verification.best_threshold(scores, pairs.same)[1],

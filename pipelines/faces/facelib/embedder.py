@@ -90,8 +90,3 @@ def embed(
         parts.append(result.cpu())
     embedder.train(was_training)
     return torch.cat(parts).numpy()
-
-
-def cosine(embeddings: NDArray[np.floating], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Cosine of rows `a` with rows `b` of unit vectors [N, D]."""
-    return np.einsum("nd,nd->n", embeddings[a].astype(np.float64), embeddings[b].astype(np.float64))

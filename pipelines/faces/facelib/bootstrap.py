@@ -1,0 +1,164 @@
+"""Confidence intervals of verification numbers, by drawing people again and not pairs.
+
+Pairs that share a person are not independent: ten photographs of one man who is easy to recognise make 45 easy
+pairs. Intervals over pairs are therefore far too narrow (a test shows it). Here each replicate draws as many
+people as there are, with replacement. A person drawn c times counts each of his own pairs c times (the subsets
+bootstrap: Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems", CVIU 93, 2004), and a pair
+of two people counts as often as the product says (the vertex bootstrap: Snijders and Borgatti, "Non-parametric
+standard errors and tests for network statistics", Connections 22, 1999).
+
+Counts are weights of pairs that are sorted once, so a replicate is a cumulative sum. The same seed draws the same
+people: two scorers of the same pairs can be subtracted replicate by replicate.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facelib import verification
+from facelib.verification import FARS, Flags, Scores
+
+Replicates = dict[str, NDArray[np.float64]]
+"""One value per replicate by the names of verification.summary; NaN where a replicate has no such number."""
+Interval = tuple[float, float]
+Counts = NDArray[np.int32]
+
+CELLS = 2_000_000
+"""Weights (replicates times pairs) in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The people of each pair, as numbers from 0."""
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, identities: list[str], a: NDArray[np.int64], b: NDArray[np.int64]) -> "Ends":
+        """From each face's identity and the faces (rows) of each pair."""
+        _, number = np.unique(np.array(identities), return_inverse=True)
+        return cls(number[a], number[b])
+
+    def where(self, chosen: Flags) -> "Ends":
+        """Those of the chosen pairs."""
+        return Ends(self.a[chosen], self.b[chosen])
+
+
+def replicates(scores: Scores, same: Flags, fold: NDArray[np.integer], ends: Ends, count: int, seed: int) -> Replicates:
+    """verification.summary of `count` draws of people: accuracy, auc, eer and each resolvable tar_at_far_*.
+
+    Thresholds of the accuracy are chosen anew in each replicate, on the other folds.
+    """
+    limits = [limit for limit in FARS if verification.tar_at_far(scores, same, limit) is not None]
+
+    def measure(weights: Counts) -> Replicates:
+        tar, far = _roc(weights, scores, same)
+        found = {"accuracy": _accuracy(weights, scores, same, fold), "auc": _auc(tar, far), "eer": _eer(tar, far)}
+        return found | {f"tar_at_far_{limit:g}": _tar_at_far(tar, far, limit) for limit in limits}
+
+    parts = [measure(weights) for weights in _draws(ends, count, seed)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def auc_replicates(scores: Scores, same: Flags, ends: Ends, count: int, seed: int) -> NDArray[np.float64]:
+    """The area under the ROC of `count` draws of people; needs no folds, so any part of the pairs will do."""
+    return np.concatenate([_auc(*_roc(weights, scores, same)) for weights in _draws(ends, count, seed)])
+
+
+def interval(values: NDArray[np.float64], level: float = 0.95) -> Interval | None:
+    """The middle `level` of the replicates that have the number; None unless nearly all (95 %) have it."""
+    known = values[np.isfinite(values)]
+    if len(known) < 0.95 * len(values) or not len(known):
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def intervals(drawn: Mapping[str, NDArray[np.float64]], level: float = 0.95) -> dict[str, Interval]:
+    """`interval` by name; names whose interval is None are left out."""
+    found = {name: interval(values, level) for name, values in drawn.items()}
+    return {name: limits for name, limits in found.items() if limits is not None}
+
+
+def difference(ours: Replicates, theirs: Replicates) -> Replicates:
+    """Ours minus theirs of the same draws (same pairs, ends, count and seed): a paired comparison of two scorers."""
+    return {name: ours[name] - theirs[name] for name in ours if name in theirs}
+
+
+def _draws(ends: Ends, count: int, seed: int) -> Iterator[Counts]:
+    """Weights [replicates, pairs], as many replicates at a time as CELLS allows; the draws do not depend on it."""
+    rng = np.random.default_rng(seed)
+    people = int(max(ends.a.max(), ends.b.max())) + 1
+    several = ends.a != ends.b
+    step = max(1, CELLS // len(several))
+    for start in range(0, count, step):
+        drawn = rng.integers(people, size=(min(step, count - start), people))
+        times = np.zeros(drawn.shape, np.int32)
+        np.add.at(times, (np.arange(len(drawn))[:, None], drawn), 1)
+        yield times[:, ends.a] * np.where(several, times[:, ends.b], 1)
+
+
+def _roc(weights: Counts, scores: Scores, same: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """TAR and FAR [replicates, distinct scores + 1] of weighted pairs, from "accept none" on; NaN without pairs."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    hit = same[order]
+    weights = weights[:, order]
+
+    def rate(kind: Flags) -> NDArray[np.float64]:
+        accepted = np.cumsum(weights * kind, axis=1)[:, last]
+        with np.errstate(invalid="ignore"):  # a replicate may hold no such pair
+            share = accepted / accepted[:, -1:]
+        return np.concatenate([np.zeros((len(share), 1)), share], axis=1)
+
+    return rate(hit), rate(~hit)
+
+
+def _auc(tar: NDArray[np.float64], far: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.trapezoid(tar, far, axis=1))
+
+
+def _eer(tar: NDArray[np.float64], far: NDArray[np.float64]) -> NDArray[np.float64]:
+    gap = far + tar - 1
+    after = np.argmax(gap >= 0, axis=1)  # 0 where the gap is NaN
+    rows, before = np.arange(len(gap)), np.maximum(after - 1, 0)
+    with np.errstate(invalid="ignore"):
+        share = -gap[rows, before] / (gap[rows, after] - gap[rows, before])
+    return far[rows, before] + share * (far[rows, after] - far[rows, before])
+
+
+def _tar_at_far(tar: NDArray[np.float64], far: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    highest = np.max(tar, axis=1, where=far <= limit + 1e-9, initial=0)
+    return np.where(np.isfinite(far[:, -1] + tar[:, -1]), highest, np.nan)
+
+
+def _accuracy(weights: Counts, scores: Scores, same: Flags, fold: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Cross-validated as verification.fold_accuracies; each fold counts by what was drawn of it.
+
+    Folds count alike where everybody is drawn once, as in the mean of fold_accuracies.
+    """
+    right, total = np.zeros(len(weights)), np.zeros(len(weights))
+    for number in np.unique(fold):
+        held_out = fold == number
+        thresholds = _best_thresholds(weights[:, ~held_out], scores[~held_out], same[~held_out])
+        decided_right = (scores[held_out] >= thresholds[:, None]) == same[held_out]
+        right += (weights[:, held_out] * decided_right).sum(1) / held_out.sum()
+        total += weights[:, held_out].sum(1) / held_out.sum()
+    with np.errstate(invalid="ignore"):
+        return right / total
+
+
+def _best_thresholds(weights: Counts, scores: Scores, same: Flags) -> NDArray[np.float64]:
+    """verification.best_threshold of each replicate: halfway between neighbouring scores, of several the highest."""
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order].astype(np.float64)
+    last = np.flatnonzero(np.append(np.diff(falling) != 0, True))
+    gain = np.cumsum(weights[:, order] * np.where(same[order], 1, -1), axis=1)[:, last]
+    distinct = falling[last]
+    middle = np.append((distinct[:-1] + distinct[1:]) / 2, distinct[-1])
+    none = np.nextafter(distinct[0], np.inf)
+    best = np.argmax(gain, axis=1)
+    return np.where(gain.max(1) > 0, middle[best], none)
