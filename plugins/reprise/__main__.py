@@ -157,7 +157,8 @@ def _preflight(settings: Settings, request: Any) -> Any:
 
     folder = task_folder(settings, request.dag_id, request.run_id, "preflight")
     try:
-        return check(settings, request, folder, None).pipeline
+        rendered = manifest.load(ROOT, request.pipeline, settings.var / "manifests").shape()
+        return check(settings, request, folder, rendered).pipeline
     finally:
         clear(folder)
 

@@ -62,21 +62,21 @@ def clear(folder: Path) -> None:
             return
 
 
-def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]] | None) -> "Checked":
+def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]]) -> "Checked":
     """Everything that can be known to be wrong before a run exists: revision, graph, parameters, inbox, host.
 
     :param folder: where the clone is made; the caller removes it.
-    :param rendered: stages and edges of the DAG that will run it; None: not rendered yet.
+    :param rendered: stages and edges of the DAG that will run it.
     :raises RepriseError: naming the thing, the reason and the next command.
     """
     revision = git.resolve(settings.origin, request.revision)
     workspace = Workspace.create(settings, folder, request.pipeline, revision)
     pipeline = manifest.load(workspace.path, request.pipeline, settings.var / "manifests")
-    if rendered is not None and pipeline.shape() != dict(rendered):
+    if pipeline.shape() != dict(rendered):
         differ = _differences(pipeline.shape(), rendered)
         raise BadInput(
             f"revision {revision[:10]} has other stages or edges than the DAG ({', '.join(differ)})",
-            f"check that revision out, or run it by hand: git worktree add ../old {revision[:10]} && make repro",
+            f"run it from a checkout of its own: git worktree add ../old {revision[:10]}, and there: make repro",
         )
     text = params.apply(workspace.folder, request.overrides)
     (workspace.folder / params.FILE).write_text(text)

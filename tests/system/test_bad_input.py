@@ -1,9 +1,12 @@
 """What is wrong is said before anything is started: the thing, the reason, the next command."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import WORDS, Stack
+from conftest import WORDS, Stack, commit
+from test_runs import _wait_for_end
 
 
 def refused(stack: Stack, *args: str) -> str:
@@ -62,6 +65,41 @@ def test_remote_that_cannot_be_written(stack: Stack, inbox: tuple[str, str]) -> 
         local.unlink()
 
 
+def test_less_disk_than_needed(stack: Stack, inbox: tuple[str, str], tmp_path: Path) -> None:
+    """On a file system of 64 MB, in a mount namespace of its own."""
+    command = [sys.executable, "-m", "reprise", "run", "--pipeline", WORDS, *inbox]
+    script = f'mount -t tmpfs -o size=64m tmpfs "{tmp_path}" && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command],
+        cwd=stack.root,
+        env={**stack.env, "REPRISE_VAR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert f"only 0.1 GB are free below {tmp_path}, a run needs 2.1" in " ".join(done.stdout.split())
+
+
+@pytest.fixture
+def other(stack: Stack) -> str:
+    """A revision that has a stage more than what is checked out."""
+    definition = stack.root / WORDS / "dvc.yaml"
+    before = definition.read_text()
+    definition.write_text(before + "  shout:\n    cmd: 'true > loud'\n    outs: [loud]\n")
+    revision = commit(stack.root, "A stage more")
+    definition.write_text(before)
+    commit(stack.root, "Without it")
+    return revision
+
+
+def test_revision_with_other_stages(stack: Stack, inbox: tuple[str, str], other: str) -> None:
+    wanted = f"revision {other[:10]} has other stages or edges than the DAG (shout)"
+    assert wanted in refused(stack, *inbox, "--revision", other)
+    stack.airflow.trigger("words", "other", {"revision": other, inbox[0].strip("-"): inbox[1]})
+    assert _wait_for_end(stack, "other") == "failed"
+    assert wanted in "\n".join(stack.airflow.log("words", "other", "open", 1))
+
+
 def test_taken_port(stack: Stack, tmp_path: Path) -> None:
     other = Stack(stack.root, {**stack.env, "REPRISE_VAR": str(tmp_path)})
     done = other.cli("up", check=False)
@@ -71,8 +109,6 @@ def test_taken_port(stack: Stack, tmp_path: Path) -> None:
 
 def test_unknown_key_in_a_trigger_is_refused_by_open(stack: Stack) -> None:
     """Airflow itself accepts any key silently."""
-    from test_runs import _wait_for_end
-
     stack.airflow.trigger("words", "typo", {"rank.tpo": 3, "inbox": str(stack.root / "var/inbox/texts")})
     assert _wait_for_end(stack, "typo") == "failed"
     log = "\n".join(stack.airflow.log("words", "typo", "open", 1))
