@@ -83,6 +83,12 @@ def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
     return RepriseError(f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status")
 
 
+def verdict(done: Mapping[str, Any]) -> str:
+    """What a finished stage did, in a word or two."""
+    worked, there = done.get("partitions") or (0, 0)
+    return f"ran {worked} of {there}" if worked < there and done["verdict"] == "ran" else str(done["verdict"])
+
+
 def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:
     """What each stage did: took, cached or ran, outputs, bytes."""
     table = Table(title=f"{pipeline.name}: run {run_id}", title_justify="left")
@@ -101,7 +107,7 @@ def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:
         outs = done["entry"]["outs"]
         table.add_row(
             stage.name,
-            done["verdict"],
+            verdict(done),
             f"{tasks[stage.task_id]['duration'] or 0:.1f} s",
             ", ".join(out["path"] for out in outs),
             str(sum(out.get("nfiles", 1) for out in outs)),

@@ -71,7 +71,21 @@ def read(root: Path, path: str) -> Pipeline:
         raise BadInput(f"{path}/dvc.yaml has no stages", "add one: see the README, 'Add a stage'")
     order = TopologicalSorter({name: stage.upstream for name, stage in stages.items()}).static_order()
     artifacts = (Artifact(name, a["path"], a.get("type") or "", a.get("desc") or "") for name, a in declared.items())
-    return Pipeline(path, tuple(stages[name] for name in order), tuple(artifacts))
+    pipeline = Pipeline(path, tuple(stages[name] for name in order), tuple(artifacts))
+    _check_partitioned(pipeline)
+    return pipeline
+
+
+def _check_partitioned(pipeline: Pipeline) -> None:
+    """Partitions come from somewhere."""
+    for stage in (s for s in pipeline.stages if s.meta.partitioned):
+        if stage.wdir != ".":
+            raise BadInput(f"stage {stage.name} is partitioned and has a wdir", "drop wdir; put `cd` into its cmd")
+        if not stage.meta.source and not pipeline.partitioned_deps(stage):
+            raise BadInput(
+                f"stage {stage.name} is partitioned, but reads nothing that has partitions",
+                "depend on the output of a partitioned stage, or drop `partitioned` from its meta",
+            )
 
 
 def _stage(stage: "PipelineStage", folder: Path, producers: dict[str, str]) -> Stage:

@@ -1,6 +1,6 @@
 """What the tasks of a run hand each other by XCom: JSON values only, small enough for Airflow's database."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 Entry = dict[str, Any]
 """A stage's entry in dvc.lock: cmd, deps, params and outs with their hashes."""
@@ -39,6 +39,8 @@ class Done(TypedDict):
     seconds: dict[str, float]
     """pull, run, commit, push; empty where cached."""
     device: str
+    partitions: NotRequired[list[int]]
+    """Of a partitioned stage: how many it worked on, how many there are."""
 
 
 class Recorded(TypedDict):

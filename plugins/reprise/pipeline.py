@@ -28,7 +28,7 @@ class Meta:
     source: bool = False
     """Reads the inbox: the only kind of stage that sees the world."""
     partitioned: bool = False
-    """Each of its outputs is one file per partition, made from that partition alone."""
+    """Each of its outputs is a folder with one file per partition, made from that partition alone."""
 
     @classmethod
     def parse(cls, stage: str, meta: dict[str, Any] | None) -> "Meta":
@@ -117,6 +117,11 @@ class Pipeline:
         """Task id of each stage → task ids of the stages that read what it writes."""
         ids = {stage.name: stage.task_id for stage in self.stages}
         return {s.task_id: {ids[other.name] for other in self.stages if s.name in other.upstream} for s in self.stages}
+
+    def partitioned_deps(self, stage: Stage) -> list[str]:
+        """Dependencies of ``stage`` that hold a file per partition: what partitioned stages write; sorted."""
+        written = {out.path for other in self.stages if other.meta.partitioned for out in other.outs}
+        return [dep for dep in sorted(stage.deps) if dep in written]
 
     def ancestors(self, name: str) -> list[str]:
         """All stages that ``name`` depends on, directly or not, in the pipeline's order."""

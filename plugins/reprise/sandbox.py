@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from docker.types import Mount
@@ -26,10 +27,14 @@ class Sandbox:
     live: Path
     workspace: Workspace
     stage: Stage
+    shown: Mapping[str, Path] = field(default_factory=dict)
+    """What is mounted in place of the workspace's own, for some deps."""
 
     @classmethod
-    def build(cls, workspace: Workspace, stage: Stage, path: Path, live: Path) -> "Sandbox":
-        """Lay out the folder; deps must have been pulled into the workspace.
+    def build(
+        cls, workspace: Workspace, stage: Stage, path: Path, live: Path, shown: Mapping[str, Path] | None = None
+    ) -> "Sandbox":
+        """Lay out the folder; deps must have been pulled into the workspace or be among ``shown``.
 
         :raises RepriseError: where a declared dependency is missing.
         """
@@ -38,7 +43,7 @@ class Sandbox:
         folder.mkdir(parents=True)
         live.mkdir(parents=True, exist_ok=True)
         for dep in stage.deps:
-            source, point = workspace.folder / dep, folder / dep
+            source, point = (shown or {}).get(dep, workspace.folder / dep), folder / dep
             if not source.exists():
                 raise RepriseError(
                     f"stage {stage.name}: its dependency {dep} does not exist", "correct deps in dvc.yaml"
@@ -52,7 +57,7 @@ class Sandbox:
             (folder / file).write_text(declared_only((workspace.folder / file).read_text(), keys))
         for out in stage.outs:
             (folder / out.path).parent.mkdir(parents=True, exist_ok=True)
-        return cls(path, live, workspace, stage)
+        return cls(path, live, workspace, stage, shown or {})
 
     @property
     def working_dir(self) -> str:
@@ -64,7 +69,7 @@ class Sandbox:
         binds = [Mount(REPO, str(self.path), "bind"), Mount(LIVE, str(self.live), "bind")]
         for dep in self.stage.deps:
             target = os.path.normpath(PurePosixPath(self.working_dir, dep))
-            source = str((self.workspace.folder / dep).resolve())
+            source = str(self.shown.get(dep, self.workspace.folder / dep).resolve())
             binds.append(Mount(target, source, "bind", read_only=True))
         if self.stage.meta.source and inbox:
             binds.append(Mount(INBOX, str(Path(inbox).resolve()), "bind", read_only=True))

@@ -18,6 +18,7 @@ from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 
 from reprise import containers, manifest, params
+from reprise.memo import Division, divide
 from reprise.messages import OPEN, Done, Entry, Opened
 from reprise.opening import clear, task_folder
 from reprise.pipeline import Pipeline, Stage
@@ -129,24 +130,43 @@ class StageOperator(DockerOperator):
             if known:
                 self.log.info("cached: what stage %s reads came out as in an earlier run; no container", stage.name)
                 return Done(verdict="cached", entry=known, seconds={}, device="")
-            workspace.pull(producers(stage, self.pipeline.stages))
+            division = self._divide(workspace, opened, upstream)
+            shown = division.show(self.work / "shown") if division else {}
+            if division and not division.pending:
+                entry = division.commit()
+                workspace.push(stage.name, entry)
+                return Done(verdict="cached", entry=entry, seconds={}, device="")
+            workspace.pull(dep for dep in producers(stage, self.pipeline.stages) if dep not in shown)
         device = self._choose_device()
         child = self._start_tracking(ti, opened)
         tracker = Tracker(settings.mlflow)
         with _timed(seconds, "run"):
-            sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live")
+            sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)
             self._run_container(sandbox, opened, tracker, child)
             sandbox.collect()
         with _timed(seconds, "commit"):
-            entry = workspace.commit(stage.name)
+            entry = division.commit() if division else workspace.commit(stage.name)
         with _timed(seconds, "push"):
             workspace.push(stage.name, entry)
+            if division:
+                division.remember(entry)
         if child:
             tracker.datasets(child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])})
             tracker.metrics(child, [(f"seconds/{step}", took, 0) for step, took in seconds.items()])
             tracker.finish(child, "FINISHED")
         self._say(entry, seconds)
-        return Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
+        done = Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
+        if division:
+            done["partitions"] = [len(division.pending), len(division.inputs.parts)]
+        return done
+
+    def _divide(self, workspace: Workspace, opened: Opened, upstream: dict[str, Entry]) -> Division | None:
+        """Which partitions a partitioned stage has to work on."""
+        if not self.stage.meta.partitioned:
+            return None
+        division = divide(workspace, self.pipeline, self.stage, upstream, opened["ignore_cache"])
+        self.log.info("%s", division)
+        return division
 
     def _run_container(self, sandbox: Sandbox, opened: Opened, tracker: Tracker, child: str | None) -> None:
         """The parent's execute in our sandbox, with its live lines forwarded.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reprise import git
 from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.messages import Entry
+from reprise.notes import Notes
 from reprise.pipeline import Stage
 from reprise.settings import ROOT, Settings
 
@@ -89,20 +90,45 @@ class Workspace:
 
         :raises RepriseError: where a declared output is missing.
         """
-        from dvc.stage.serialize import to_single_stage_lockfile
-        from dvc.utils.serialize import dump_yaml
-
         stage = self.stage(name)
         with _as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"), self.repo.lock:
             stage.save(run_cache=False)  # DVC's own writing of the run-cache works in the current folder only
             stage.commit()
-        entry = _plain(to_single_stage_lockfile(stage))
-        kept = self._local_runs / _run_cache_path(stage, entry)
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            draft = kept.parent.parent / f"{kept.name}.{os.getpid()}"
-            dump_yaml(str(draft), entry)
-            draft.replace(kept)
+        return self._remember(stage)
+
+    def commit_partitions(self, stage: "PipelineStage", known: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Entry:
+        """As :meth:`commit`, of a stage whose output folders on disk lack what is known already.
+
+        :param stage: with the hashes of its dependencies set.
+        :param known: output → file name → its ``md5`` and ``size``; the files need not be on this node.
+        """
+        from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.meta import Meta
+        from dvc_data.hashfile.tree import Tree
+
+        with _as_ours(f"stage {stage.name}: dvc commit", "write every output that dvc.yaml declares"), self.repo.lock:
+            for out in stage.outs:
+                folder = Tree()
+                if out.exists:
+                    out.save()
+                    out.commit(relink=False)
+                    for key, meta, info in out.obj:
+                        folder.add(key, meta, info)
+                for name, file in known[out.def_path].items():
+                    folder.add((name,), Meta(size=file["size"]), HashInfo("md5", file["md5"]))
+                folder.digest()
+                self.repo.cache.local.add(folder.path, folder.fs, folder.oid)
+                sizes = [meta.size for _, meta, _ in folder]
+                out.obj, out.hash_info = folder, folder.hash_info
+                out.meta = Meta(isdir=True, size=sum(sizes), nfiles=len(sizes))
+        return self._remember(stage)
+
+    def _remember(self, stage: "PipelineStage") -> Entry:
+        """Write a finished stage's entry into this node's run-cache; returns it."""
+        from dvc.utils.serialize import dumps_yaml
+
+        entry = lock_entry(stage)
+        self._runs.write(str(_run_cache_path(stage, entry)), dumps_yaml(entry).encode())
         return entry
 
     def push(self, name: str, entry: Entry) -> None:
@@ -119,28 +145,18 @@ class Workspace:
                 failed = self.repo.cloud.push(objects, odb=odb).failed
                 if failed:
                     raise TryAgain(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
-            self._put_entry(_run_cache_path(stage, entry))
+            self._runs.push([str(_run_cache_path(stage, entry))])
 
-    def _put_entry(self, path: PurePosixPath) -> None:
-        from dvc.fs import LocalFileSystem
-
-        remote = self._remote_runs
-        target = remote.fs.join(remote.path, "runs", *path.parts)
-        if not remote.fs.exists(target):
-            remote.fs.makedirs(remote.fs.parent(target), exist_ok=True)
-            # Under another name first: a reader must never meet half an entry.
-            draft = f"{target}.{os.getpid()}.tmp" if isinstance(remote.fs, LocalFileSystem) else target
-            remote.fs.put_file(str(self._local_runs / path), draft)
-            if draft != target:
-                remote.fs.move(draft, target)
-
-    @property
-    def _local_runs(self) -> Path:
-        return Path(self.repo.stage_cache.cache_dir)
+    def notes(self, kind: str) -> Notes:
+        """Small files of one kind, beside DVC's objects in cache and remote."""
+        remote = self.repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+        local = Path(self.repo.stage_cache.cache_dir).parent / kind
+        return Notes(local, remote.fs, remote.fs.join(remote.path, kind))
 
     @cached_property
-    def _remote_runs(self) -> Any:
-        return self.repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+    def _runs(self) -> Notes:
+        """DVC's run-cache."""
+        return self.notes("runs")
 
     def find_entry(self, stage: "PipelineStage") -> Entry | None:
         """What the run-cache, here or in the remote, knows of a stage whose dependencies' hashes are set."""
@@ -148,27 +164,20 @@ class Workspace:
 
         if stage.is_callback or stage.always_changed:
             return None
-        folder = _run_cache_path(stage).parent
-        local = self._local_runs / folder
+        folder = str(_run_cache_path(stage).parent)
+        local = self._runs.local / folder
         if not (local.is_dir() and any(local.iterdir())):
-            self._fetch_entries(folder)
+            self._runs.fetch(self._runs.find(folder))
         entries = sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
         return _plain(load_yaml(str(entries[-1]))) if entries else None
 
-    def _fetch_entries(self, folder: PurePosixPath) -> None:
-        remote = self._remote_runs
-        theirs = remote.fs.join(remote.path, "runs", *folder.parts)
-        found = sorted(remote.fs.find(theirs)) if remote.fs.exists(theirs) else []
-        for entry in (f for f in found if not f.endswith(".tmp")):
-            kept = self._local_runs / folder / remote.fs.name(entry)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            draft = kept.parent.parent / f"{kept.name}.{os.getpid()}"
-            remote.fs.get_file(entry, str(draft))
-            draft.replace(kept)
-
     def missing(self, entries: Iterable[Entry]) -> set[str]:
         """Hashes of outputs that neither this node's cache nor the remote holds; one question for all."""
-        wanted = {out["md5"] for entry in entries for out in entry["outs"] if "md5" in out}
+        return self.lost(out["md5"] for entry in entries for out in entry["outs"] if "md5" in out)
+
+    def lost(self, md5s: Iterable[str]) -> set[str]:
+        """Those of which neither this node's cache nor the remote holds the content; one question for all."""
+        wanted = set(md5s)
         wanted -= set(self.repo.cache.local.oids_exist(sorted(wanted)))
         remote = self.repo.cloud.get_remote_odb(None, "status")
         return wanted - set(remote.oids_exist(sorted(wanted))) if wanted else set()
@@ -187,14 +196,52 @@ class Workspace:
 
     def get(self, md5: str, file: Path) -> None:
         """Write the content stored by :meth:`put` to ``file``."""
+        self.fetch([md5])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.repo.cache.local.oid_to_path(md5), file)
+
+    def fetch(self, md5s: Iterable[str]) -> None:
+        """Bring content by its hash into this node's cache.
+
+        :raises RepriseError: where the remote has not got it either.
+        """
         from dvc_data.hashfile.hash_info import HashInfo
 
-        cached = Path(self.repo.cache.local.oid_to_path(md5))
-        if not cached.exists():
+        cache, wanted = self.repo.cache.local, sorted(set(md5s))
+        absent = set(wanted) - set(cache.oids_exist(wanted))
+        if absent:
             with self._at_remote("dvc pull", "dvc status --cloud"):
-                self.repo.cloud.pull([HashInfo("md5", md5)])
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(cached, file)
+                self.repo.cloud.pull([HashInfo("md5", md5) for md5 in sorted(absent)])
+            gone = absent - set(cache.oids_exist(sorted(absent)))
+            if gone:
+                raise RepriseError(
+                    f"{len(gone)} files are neither in the cache nor in the remote, such as {min(gone)}",
+                    "run it again with ignore_cache: what is lost is made anew",
+                )
+
+    def link(self, files: Mapping[Path, str]) -> None:
+        """Put cached content (path → md5) where a container will mount it read-only."""
+        from dvc_objects.fs import LocalFileSystem
+        from dvc_objects.fs.generic import transfer
+
+        local = LocalFileSystem()
+        for path in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        sources = [self.repo.cache.local.oid_to_path(md5) for md5 in files.values()]
+        transfer(local, sources, local, [str(path) for path in files], links=list(LINKS))
+
+    def files(self, folder: str) -> dict[str, str]:
+        """File name → md5, of a folder by its own (``….dir``) hash."""
+        from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.tree import Tree
+
+        self.fetch([folder])
+        tree = Tree.load(self.repo.cache.local, HashInfo("md5", folder))
+        return {"/".join(key): info.value for key, _, info in tree}
+
+    def size(self, md5: str) -> int:
+        """Bytes of content that lies in this node's cache."""
+        return Path(self.repo.cache.local.oid_to_path(md5)).stat().st_size
 
     def probe_remote(self) -> None:
         """Write and remove one small object.
@@ -238,7 +285,6 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
     :returns: False where an output that it reads is not known yet.
     """
     from dvc.stage.loader import StageLoader
-    from dvc.stage.serialize import to_single_stage_lockfile
 
     if any(producer not in known for producer in producers.values()):
         return False
@@ -246,19 +292,25 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
     for dep in stage.deps:
         if dep.def_path not in producers:
             dep.save()
-    lock = to_single_stage_lockfile(stage)
+    lock = lock_entry(stage)
     lock["deps"] = [outs.get(dep["path"], dep) if dep["path"] in producers else dep for dep in lock["deps"]]
     StageLoader.fill_from_lock(stage, lock)
     return all(path in outs for path in producers)
 
 
+def lock_entry(stage: "PipelineStage") -> Entry:
+    """What dvc.lock would say of a stage, with the hashes that are set."""
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    return _plain(to_single_stage_lockfile(stage))
+
+
 def _run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePosixPath:
     """Where DVC's run-cache keeps a stage's entry: by the hash of what goes in, then of what came out."""
     from dvc.stage.cache import _get_cache_hash
-    from dvc.stage.serialize import to_single_stage_lockfile
 
     # Not DVC's _get_stage_hash: that reads the dependencies from disk, where they need not be yet.
-    key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
+    key = _get_cache_hash(lock_entry(stage), key=True)
     return PurePosixPath(key[:2], key, _get_cache_hash(dict(entry)) if entry else "any")
 
 

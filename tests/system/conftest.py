@@ -21,7 +21,7 @@ WORDS = "pipelines/words"
 
 @dataclass
 class Stack:
-    """A clone of this repository, with the text pipeline added as a user would add one, and its services."""
+    """A clone of this repository, with text pipelines added as a user would add one, and its services."""
 
     root: Path
     env: dict[str, str]
@@ -115,11 +115,12 @@ def _clone(root: Path) -> None:
         else:
             (root / name).unlink(missing_ok=True)
     (root / ".venv").symlink_to(ROOT / ".venv")
-    shutil.copytree(ROOT / "tests/pipelines/words", root / WORDS)
-    (root / "dags/words.py").write_text(
-        '"""The text pipeline."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/words")\n'
-    )
-    commit(root, "The text pipeline")
+    for name in ("words", "days"):
+        shutil.copytree(ROOT / "tests/pipelines" / name, root / "pipelines" / name)
+        (root / f"dags/{name}.py").write_text(
+            f'"""Texts."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/{name}")\n'
+        )
+    commit(root, "The text pipelines")
     for date, name, text in (("2026-11-01", "a", "The cat, the dog."), ("2026-11-08", "b", "A dog!")):
         folder = root / "var/inbox/texts" / date / name
         folder.mkdir(parents=True)

@@ -1,6 +1,9 @@
 """The Parquet files between stages: one per partition (what arrived on one date), equal bytes for equal rows.
 
 Rows pass one by one, so that memory holds one row group and never a whole partition.
+
+A stage that dvc.yaml marks `partitioned` makes each output file from the same partition of its inputs alone. In a run
+it may be shown only the partitions whose result is not known yet; it works on what it sees and need not know.
 """
 
 import os

@@ -1,0 +1,226 @@
+"""The memo per partition on real git and DVC: what is known is not done again, and the bytes are the same without it."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reprise import git, inbox, manifest, memo, workspace
+from reprise.errors import BadInput, RepriseError
+from reprise.messages import Entry
+from reprise.pipeline import Meta, Pipeline
+from reprise.sandbox import Sandbox
+from reprise.settings import Settings
+from reprise.workspace import Workspace
+
+DAYS = Path(__file__).parents[1] / "pipelines/days"
+TEXTS = {"2026-11-01": "The cat", "2026-11-08": "A dog!", "2026-11-15": "the horse", "2026-11-22": "Two dogs, two cats"}
+
+
+class Node:
+    """A machine with a DVC cache of its own. All nodes share the origin, the remote and the inbox."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.cache = folder / name / "cache"
+
+    def run(self, days: int, edit: Mapping[str, str] | None = None, ignore: bool = False) -> dict[str, Any]:
+        """Run the two partitioned stages on the first ``days`` days as a task does; returns what each did and left.
+
+        :param edit: file of the pipeline → another content.
+        """
+        origin = self.folder / "origin"
+        (origin / ".dvc/config.local").write_text(f"[cache]\ndir = {self.cache}\n")
+        clone = self.folder / self.name / "work" / os.urandom(4).hex()
+        work = Workspace.create(Settings(origin=str(origin)), clone, "days", git.resolve(origin, "HEAD"))
+        for name, content in (edit or {}).items():
+            (work.folder / name).write_text(content)
+        listing = inbox.list_inbox(self.folder / "inbox", None, self.folder / "hashes")
+        listing["partitions"] = dict(sorted(listing["partitions"].items())[:days])
+        (work.folder / manifest.LISTING).write_bytes(inbox.dump(listing))
+        pipeline = manifest.read(work.path, "days")
+        entries: dict[str, Entry] = {}
+        done: dict[str, Any] = {}
+        for name in ("take", "count"):
+            work.write_lock(entries)
+            entries[name], done[name] = _task(work, pipeline, name, entries, self.folder / "inbox", ignore)
+        work.remove()
+        return {"entries": entries, "done": done}
+
+
+def _task(
+    work: Workspace, pipeline: Pipeline, name: str, entries: Mapping[str, Entry], texts: Path, ignore: bool
+) -> tuple[Entry, list[str]]:
+    """What the stage operator does, with a process in the container's place."""
+    stage = next(stage for stage in pipeline.stages if stage.name == name)
+    division = memo.divide(work, pipeline, stage, entries, ignore)
+    shown = division.show(work.path.with_suffix(".shown") / name)
+    sandbox = Sandbox.build(work, stage, work.path.with_suffix(".box"), work.path.with_suffix(".live"), shown)
+    if division.pending:
+        for mount in sandbox.mounts(str(texts)):
+            target = sandbox.path / mount["Target"].removeprefix("/repo/")
+            if mount["Target"].startswith("/repo/"):
+                shutil.rmtree(target) if target.is_dir() else target.unlink()
+                target.symlink_to(mount["Source"])
+        command = [sys.executable, *shlex.split(stage.cmd)[1:]]
+        subprocess.run(command, cwd=sandbox.path / "days", env={**os.environ, "INBOX": str(texts)}, check=True)
+        sandbox.collect()
+    entry = division.commit()
+    work.push(name, entry)
+    division.remember(entry)
+    return entry, division.pending
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Origin, remote and an inbox of four days."""
+    origin = tmp_path / "origin"
+    shutil.copytree(DAYS, origin / "days")
+    git.git(origin, "init", "--quiet", "--initial-branch=main")
+    (origin / ".dvc").mkdir()
+    (origin / ".dvc/config").write_text(f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {tmp_path}/remote\n")
+    git.git(origin, "add", "--all")
+    git.git(origin, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    for day, text in TEXTS.items():
+        (tmp_path / "inbox" / day).mkdir(parents=True)
+        (tmp_path / "inbox" / day / "text.txt").write_text(text)
+    monkeypatch.setattr(workspace, "ROOT", origin)
+    return tmp_path
+
+
+def _objects(place: Path) -> set[str]:
+    files = place / "remote/files/md5"
+    return {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
+
+
+def test_a_new_day_is_worked_on_alone_on_a_node_whose_cache_is_empty(place: Path) -> None:
+    three = Node(place, "one").run(3)
+    assert three["done"] == {"take": list(TEXTS)[:3], "count": list(TEXTS)[:3]}
+    before = _objects(place)
+    other = Node(place, "two")
+    four = other.run(4)
+    assert four["done"] == {"take": ["2026-11-22"], "count": ["2026-11-22"]}
+    # The day's text, its counts, its longest word, and the three folders' new lists.
+    assert len(_objects(place) - before) == 6
+    assert sum(name.endswith(".dir") for name in _objects(place) - before) == 3
+    assert [path for path in other.cache.rglob("*") if path.is_file() and b"horse" in path.read_bytes()] == []
+    shutil.rmtree(place / "remote/memo")
+    shutil.rmtree(place / "remote/runs")
+    nothing = Node(place, "three").run(4)
+    assert nothing["done"] == {"take": list(TEXTS), "count": list(TEXTS)}
+    assert nothing["entries"] == four["entries"]
+    assert Node(place, "three").run(4, ignore=True)["done"]["take"] == list(TEXTS)
+
+
+def test_what_is_no_longer_listed_is_no_longer_in_the_outputs(place: Path) -> None:
+    node = Node(place, "one")
+    two = node.run(2)
+    node.run(4)
+    again = node.run(2)
+    assert again["done"] == {"take": [], "count": []}
+    assert again["entries"] == two["entries"]
+
+
+def test_another_parameter_or_code_makes_every_day_anew_and_another_text_its_own(place: Path) -> None:
+    node = Node(place, "one")
+    node.run(3)
+    other = (DAYS / "params.yaml").read_text().replace("true", "false")
+    assert node.run(3, {"params.yaml": other})["done"] == {"take": [], "count": list(TEXTS)[:3]}
+    assert node.run(3)["done"] == {"take": [], "count": []}
+    code = (DAYS / "take.py").read_text() + "# changed\n"
+    # The code of take is new, what it writes is not.
+    assert node.run(3, {"take.py": code})["done"] == {"take": list(TEXTS)[:3], "count": []}
+    (place / "inbox/2026-11-08/text.txt").write_text("Another dog")
+    assert node.run(3)["done"] == {"take": ["2026-11-08"], "count": ["2026-11-08"]}
+
+
+def test_what_was_lost_is_made_again(place: Path) -> None:
+    first = Node(place, "one").run(2)
+    lost = next(
+        path for path in (place / "remote/files/md5").rglob("*") if path.is_file() and b"The cat" in path.read_bytes()
+    )
+    lost.unlink()
+    again = Node(place, "two").run(2)
+    assert again["done"]["take"] == ["2026-11-01"]
+    assert again["entries"] == first["entries"]
+
+
+def test_an_entry_that_is_not_sound_is_made_again(place: Path) -> None:
+    Node(place, "one").run(2)
+    entries = (place / "remote/memo").rglob("2026-11-01.*.json")
+    for entry, content in zip(entries, ("[1]", '{"data/'), strict=True):
+        entry.write_text(content)
+    assert Node(place, "two").run(2)["done"] == {"take": ["2026-11-01"], "count": ["2026-11-01"]}
+
+
+def test_two_at_once_on_one_cache_get_the_same(place: Path) -> None:
+    """Processes, as Airflow's tasks are: DVC is not made for threads."""
+    script = (
+        "import sys, json; sys.path[:0] = sys.argv[1:3]\n"
+        "from pathlib import Path; import test_memo; from reprise import workspace\n"
+        "place = Path(sys.argv[3]); workspace.ROOT = place / 'origin'\n"
+        "print(json.dumps(test_memo.Node(place, 'one').run(4)['entries']))\n"
+    )
+    plugins = str(Path(memo.__file__).parents[1])
+    command = [sys.executable, "-c", script, plugins, str(Path(__file__).parent), str(place)]
+
+    def run(_: int) -> Any:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(run, range(2))
+    assert one == two
+    assert list(place.rglob("*.tmp")) == []
+    assert Node(place, "other").run(4)["done"] == {"take": [], "count": []}
+
+
+@pytest.mark.parametrize("part", ["cmd", "params", "deps", "outs", "listing"])
+def test_a_key_changes_with_all_that_is_common_and_with_its_own_part_only(part: str) -> None:
+    base = {"cmd": "a", "params": {"p.yaml": {"x": 1}}, "deps": {"code.py": "1", "env.lock": "2"}, "outs": ["o"]}
+    parts = {"d1": {"in/d1.txt": "3"}, "d2": {"in/d2.txt": "4"}}
+    keys = memo.Inputs(base, ("in",), parts).keys()
+    other = memo.Inputs({**base, part: "changed"}, ("in",), parts).keys()
+    assert not set(keys.values()) & set(other.values())
+    grown = memo.Inputs(base, ("in",), {**parts, "d2": {"in/d2.txt": "5"}, "d3": {"in/d3.txt": "6"}}).keys()
+    assert grown["d1"] == keys["d1"]
+    assert grown["d2"] != keys["d2"]
+    renamed = memo.Inputs(base, ("in",), {"d0": parts["d1"]}).keys()
+    assert renamed["d0"].split(".")[-2] != keys["d1"].split(".")[-2]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["a.txt"], "left out 1 partitions of out: b"),
+        (["a.txt", "b.txt", "c.txt"], "was not given: c"),
+        (["a.txt", "b.txt", "b.csv"], "was not given: b"),
+        (["a.txt", "b.txt", "c/d.txt"], "was not given: c/"),
+    ],
+)
+def test_a_stage_that_writes_more_or_less_than_asked_is_told(tmp_path: Path, files: list[str], said: str) -> None:
+    for file in files:
+        (tmp_path / "out" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / file).touch()
+    with pytest.raises(RepriseError, match=said):
+        memo.check_written("s", tmp_path / "out", ["a", "b"])
+    (tmp_path / "file").touch()
+    with pytest.raises(RepriseError, match="is a file"):
+        memo.check_written("s", tmp_path / "file", ["a"])
+
+
+def test_partitions_come_from_somewhere(place: Path) -> None:
+    definition = place / "origin/days/dvc.yaml"
+    definition.write_text(definition.read_text().replace("meta: {source: true, partitioned: true}", "meta: {}"))
+    with pytest.raises(BadInput, match="count is partitioned, but reads nothing that has partitions"):
+        manifest.read(place / "origin", "days")
+    assert Meta.parse("s", {"partitioned": True}).partitioned
