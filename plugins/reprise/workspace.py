@@ -216,7 +216,7 @@ class Workspace:
             if gone:
                 raise RepriseError(
                     f"{len(gone)} files are neither in the cache nor in the remote, such as {min(gone)}",
-                    "run it again with ignore_cache: what is lost is made anew",
+                    "make run IGNORE_CACHE=1 makes what is lost anew",
                 )
 
     def link(self, files: Mapping[Path, str]) -> None:

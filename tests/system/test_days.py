@@ -54,10 +54,6 @@ def test_a_fourth_day_costs_a_day_on_a_node_whose_cache_is_empty(stack: Stack, t
     cached = [path.read_bytes() for path in (stack.root / "var/cache/files").rglob("*") if path.is_file()]
     assert b'{"2026-11-22/text.txt": "Two dogs, two cats"}' in cached
     assert not any(b"text.txt" in content and b"horse" in content for content in cached)
-    # The same from nothing, without the memo.
-    nothing = stack.run("--ignore-cache", inbox="days", pipeline=DAYS)
-    assert _partitions(nothing) == {"take": [4, 4], "count": [4, 4]}
-    assert {n: d["entry"] for n, d in nothing.stages.items()} == {n: d["entry"] for n, d in four.stages.items()}
 
 
 def test_an_earlier_date_takes_known_days_and_starts_no_container_for_them(stack: Stack, three: Run) -> None:

@@ -184,6 +184,27 @@ def test_two_at_once_on_one_cache_get_the_same(place: Path) -> None:
     assert Node(place, "other").run(4)["done"] == {"take": [], "count": []}
 
 
+def test_the_remote_may_be_an_object_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="store")
+        config = place / "origin/.dvc/config"
+        config.write_text(
+            config.read_text().replace(f"{place}/remote", f"s3://store/dvc\nendpointurl = http://{host}:{port}")
+        )
+        assert Node(place, "one").run(1)["done"] == {"take": ["2026-11-01"], "count": ["2026-11-01"]}
+        assert Node(place, "two").run(2)["done"] == {"take": ["2026-11-08"], "count": ["2026-11-08"]}
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("part", ["cmd", "params", "deps", "outs", "listing"])
 def test_a_key_changes_with_all_that_is_common_and_with_its_own_part_only(part: str) -> None:
     base = {"cmd": "a", "params": {"p.yaml": {"x": 1}}, "deps": {"code.py": "1", "env.lock": "2"}, "outs": ["o"]}
