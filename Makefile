@@ -11,6 +11,7 @@ ifneq ($(SSL_CERT_FILE),)
 export SSL_CERT_FILE PIP_CERT
 endif
 
+comma := ,
 PYTHON := PYTHONPATH=plugins .venv/bin/python
 REPRISE := $(PYTHON) -m reprise
 
@@ -40,6 +41,17 @@ down: ## stop them
 run: image ## trigger a run and follow it: PARAMS="train.epochs=5" INBOX=FOLDER REVISION=REF AS_OF=DATE PIPELINE=FOLDER
 	@$(REPRISE) run $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(PARAMS),--params '$(PARAMS)') $(if $(INBOX),--inbox "$(INBOX)") \
 	    $(if $(REVISION),--revision "$(REVISION)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(IGNORE_CACHE),--ignore-cache)
+
+backfill: image ## run past dates, each on what had arrived by its end: FROM=DATE TO=DATE DRY=1 AGAIN=failed PARALLEL=2 BACKWARD=1 REVISION=REF PARAMS= INBOX=
+	@$(REPRISE) backfill --from "$(FROM)" --to "$(TO)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(DRY),--dry-run) \
+	    $(if $(AGAIN),--again "$(AGAIN)") $(if $(PARALLEL),--parallel "$(PARALLEL)") $(if $(BACKWARD),--backward) \
+	    $(if $(PARAMS),--params '$(PARAMS)') $(if $(INBOX),--inbox "$(INBOX)") $(if $(REVISION),--revision "$(REVISION)")
+
+history: ## the learning curve of the data: a row a date, and a plot: METRICS=auc,verification_accuracy PIPELINE=FOLDER
+	@$(REPRISE) history --metrics "$(or $(METRICS),$(if $(PIPELINE),,verification_accuracy$(comma)auc))" $(if $(PIPELINE),--pipeline "$(PIPELINE)")
+
+airflow: setup ## Airflow's own commands, as the services are set up: ARGS="backfill create --dag-id faces --from-date … --to-date …"
+	@$(REPRISE) airflow $(ARGS)
 
 status: ## services and the latest runs
 	@$(REPRISE) status

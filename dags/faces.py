@@ -2,4 +2,6 @@
 
 from reprise.render import pipeline_dag
 
-dag = pipeline_dag("pipelines/faces")
+# A run for each week, of what had arrived by its end; or schedule=when_new_data(at_most="daily") of reprise.schedule.
+# On a laptop only backfills use it: REPRISE_SCHEDULE=on makes it run by itself (docs/schedule.md).
+dag = pipeline_dag("pipelines/faces", schedule="0 0 * * 1")

@@ -3,6 +3,7 @@
 from airflow.plugins_manager import AirflowPlugin
 
 from reprise import listener
+from reprise.schedule import OnRequest
 from reprise.web import app
 
 
@@ -10,6 +11,7 @@ class ReprisePlugin(AirflowPlugin):
     """Found by Airflow in the plugins folder."""
 
     name = "reprise"
+    timetables = [OnRequest]  # noqa: RUF012
     listeners = [listener]  # noqa: RUF012 - Airflow reads a plain list
     fastapi_apps = [{"app": app, "url_prefix": "/reprise", "name": "Reprise"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012

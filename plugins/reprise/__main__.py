@@ -13,7 +13,7 @@ from rich.console import Console
 
 from reprise import git, manifest, params, services
 from reprise.errors import BadInput, RepriseError
-from reprise.messages import OPEN, RECORD
+from reprise.messages import GATE, OPEN, RECORD
 from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
 
@@ -55,6 +55,23 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)")
     run.add_argument("--as-of", help="see only what had arrived before this date")
     run.add_argument("--ignore-cache", action="store_true", help="run every stage, known or not")
+    past = add("backfill", _backfill, "run the dates between two days, each on what had arrived by its end")
+    past.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+    past.add_argument("--from", dest="first", required=True, help="first date (start of a data interval)")
+    past.add_argument("--to", dest="last", required=True, help="last date")
+    past.add_argument("--dry-run", action="store_true", help="say which dates would be run, and run none")
+    past.add_argument("--again", default="", help="failed: run dates again that failed; all: every date")
+    past.add_argument("--parallel", type=int, default=2, help="runs at once (default: %(default)s)")
+    past.add_argument("--backward", action="store_true", help="the last date first")
+    past.add_argument("--params", default="", help="overrides, as of run")
+    past.add_argument("--inbox", help="as of run")
+    past.add_argument("--revision", default="HEAD", help="as of run; one for all dates")
+    past.set_defaults(as_of=None, ignore_cache=False)
+    history = add("history", _history, "for each date: data, metrics, champion or candidate")
+    history.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+    history.add_argument("--metrics", default="", help="names of the numbers to show, separated by commas")
+    airflow = add("airflow", _airflow, "Airflow's own command line, as the services are set up")
+    airflow.add_argument("args", nargs=argparse.REMAINDER, help="such as: backfill create --dag-id faces …")
     listing = add("list", _list, "write a pipeline's source.json from an inbox, for `dvc repro` by hand")
     listing.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
     listing.add_argument("--inbox", required=True, help="folder of photographs, with or without date folders")
@@ -63,9 +80,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(settings: Settings, args: argparse.Namespace) -> None:
-    """A record brings its own listing: what it saw is not to be overwritten by what there is now."""
-    from reprise import inbox
+    """A record brings its own listing: what it saw is not to be overwritten by what there is now. So with its champion."""
+    from reprise import champion, inbox
 
+    pipeline = manifest.load(args.checkout, args.pipeline, settings.var / "manifests")
+    champion.bring(settings, pipeline, args.checkout / args.pipeline)
     target = args.checkout / args.pipeline / manifest.LISTING
     if git.git(args.checkout, "ls-files", str(target.relative_to(args.checkout))):
         console.print(f"{target} is part of this commit: kept", highlight=False)
@@ -73,6 +92,52 @@ def _list(settings: Settings, args: argparse.Namespace) -> None:
     listing = inbox.list_inbox(Path(args.inbox), None, settings.var / "hashes")
     target.write_bytes(inbox.dump(listing))
     console.print(f"{target}: {sum(map(len, listing['partitions'].values()))} files", highlight=False)
+
+
+def _airflow(settings: Settings, args: argparse.Namespace) -> None:
+    command = str(Path(sys.executable).parent / "airflow")
+    os.execve(command, [command, *args.args], services.environment(settings))
+
+
+def _backfill(settings: Settings, args: argparse.Namespace) -> None:
+    from reprise import backfill
+    from reprise.airflow_api import Airflow
+
+    first, last = backfill.date(args.first), backfill.date(args.last)
+    request = _request(settings, args)
+    _preflight(settings, request)
+    services.up(settings)
+    airflow = Airflow(settings.airflow)
+    _wait_for_dag(settings, airflow, request.pipeline)
+    dates = backfill.Dates(request.dag_id, first, last, _conf(request), args.again, args.parallel, args.backward)
+    planned = backfill.dry_run(airflow, dates)
+    console.print(f"{len(planned)} dates: {', '.join(date[:10] for date in planned) or 'none'}", highlight=False)
+    if args.dry_run or not planned:
+        return
+    number = backfill.start(airflow, dates)
+    console.print(f"backfill {number}: {settings.airflow}/dags/{request.dag_id}/backfills", highlight=False)
+    found = backfill.follow(airflow, dates, console)
+    console.print(backfill.table(airflow, found))
+    error = backfill.failed(dates, found)
+    if error:
+        raise error
+
+
+def _history(settings: Settings, args: argparse.Namespace) -> None:
+    from reprise import history, records
+    from reprise.tracking import Tracker
+
+    pipeline = args.pipeline.rstrip("/")
+    found = history.rows(records.every(settings.origin, pipeline), Tracker(settings.mlflow))
+    if not found:
+        raise BadInput(f"no run of {pipeline} is recorded", "make run, or make backfill FROM=DATE TO=DATE")
+    names = history.chosen(found, args.metrics)
+    console.print(history.table(found, names))
+    name = pipeline.rsplit("/", 1)[-1]
+    files = [settings.var / "history" / f"{name}.{kind}" for kind in ("csv", "png")]
+    history.write_csv(found, names, files[0])
+    history.plot(found, names, name, files[1])
+    console.print(f"  table  {os.path.relpath(files[0])}\n  plot   {os.path.relpath(files[1])}", highlight=False)
 
 
 def _status(settings: Settings, _: argparse.Namespace) -> None:
@@ -106,13 +171,9 @@ def _run(settings: Settings, args: argparse.Namespace) -> None:
     services.up(settings)
     airflow = Airflow(settings.airflow)
     _wait_for_dag(settings, airflow, request.pipeline)
-    conf = {
-        **request.overrides,
-        "revision": request.revision,
-        **({"inbox": request.inbox} if request.inbox else {}),
-        **({"as_of": args.as_of} if args.as_of else {}),
-        **({"ignore_cache": True} if request.ignore_cache else {}),
-    }
+    conf = _conf(request)
+    if args.as_of:
+        conf["as_of"] = args.as_of
     start = time.monotonic()
     airflow.trigger(request.dag_id, request.run_id, conf)
     console.print(
@@ -124,6 +185,16 @@ def _run(settings: Settings, args: argparse.Namespace) -> None:
     recorded = airflow.xcom(request.dag_id, request.run_id, "record")
     console.print(stage_table(airflow, pipeline, request.run_id))
     _say_result(settings, request, pipeline, recorded, time.monotonic() - start)
+
+
+def _conf(request: Any) -> dict[str, Any]:
+    """A request as the form would send it."""
+    return {
+        **request.overrides,
+        "revision": request.revision,
+        **({"inbox": request.inbox} if request.inbox else {}),
+        **({"ignore_cache": True} if request.ignore_cache else {}),
+    }
 
 
 def _request(settings: Settings, args: argparse.Namespace) -> Any:
@@ -170,7 +241,7 @@ def _wait_for_dag(settings: Settings, airflow: Any, path: str, seconds: float = 
     deadline = time.monotonic() + seconds
     while True:
         shown = airflow.shape(pipeline.name) or {}
-        stages = {task: after - {RECORD} for task, after in shown.items() if task not in (OPEN, RECORD)}
+        stages = {task: after - {RECORD} for task, after in shown.items() if task not in (OPEN, RECORD, GATE)}
         if stages == wanted:
             return
         if time.monotonic() > deadline:

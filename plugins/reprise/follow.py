@@ -10,7 +10,7 @@ from rich.table import Table
 
 from reprise.airflow_api import Airflow
 from reprise.errors import RepriseError
-from reprise.messages import OPEN, RECORD
+from reprise.messages import GATE, OPEN, RECORD
 from reprise.pipeline import Pipeline
 
 _POLL_SECONDS = 1.0
@@ -21,7 +21,7 @@ _ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) -> str:
     """Print what happens until the run ends; returns its state."""
     dag_id = pipeline.name
-    order = [OPEN, *(stage.task_id for stage in pipeline.stages), RECORD]
+    order = [OPEN, *(stage.task_id for stage in pipeline.stages), RECORD, GATE]
     shown: dict[str, Any] = {}
     spoke = time.monotonic()
     while True:

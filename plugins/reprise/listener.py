@@ -1,12 +1,19 @@
-"""End the MLflow run of a DAG run that failed or was cancelled; a finished one is ended by its record."""
+"""End the MLflow run of a DAG run that failed or was cancelled (a finished one is ended by its record); make the pool."""
 
 import threading
 from typing import Any
 
 from airflow.listeners import hookimpl
 
+from reprise import pools
 from reprise.settings import load as load_settings
 from reprise.tracking import Tracker
+
+
+@hookimpl
+def on_starting(component: Any) -> None:
+    """Called by the scheduler as it starts, and by others that do no harm."""
+    pools.ensure(load_settings())
 
 
 @hookimpl

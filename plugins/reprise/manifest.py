@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LISTING = "source.json"
 """What ``open`` finds in the inbox: the one file beside dvc.yaml that holds data, not definitions."""
 
+CHAMPION = "champion"
+"""The folder in which the comparing stage finds the model in use: ``champion.json`` and the model's file."""
+
 # Part of the key: a change in what is read must not meet an old manifest.
 _FORMAT = "1"
 
@@ -73,6 +76,7 @@ def read(root: Path, path: str) -> Pipeline:
     artifacts = (Artifact(name, a["path"], a.get("type") or "", a.get("desc") or "") for name, a in declared.items())
     pipeline = Pipeline(path, tuple(stages[name] for name in order), tuple(artifacts))
     _check_partitioned(pipeline)
+    _check_champion(pipeline)
     return pipeline
 
 
@@ -111,6 +115,23 @@ def _stage(stage: "PipelineStage", folder: Path, producers: dict[str, str]) -> S
         desc=stage.desc or "",
         meta=Meta.parse(stage.name, stage.meta),
     )
+
+
+def _check_champion(pipeline: Pipeline) -> None:
+    """At most one stage sees the champion, it says so in its deps, and the model that it compares exists."""
+    comparing = [stage for stage in pipeline.stages if stage.meta.champion]
+    if len(comparing) > 1:
+        names = " and ".join(stage.name for stage in comparing)
+        raise BadInput(f"{names} both have meta champion, one stage can compare", f"correct {pipeline.path}/dvc.yaml")
+    for stage in comparing:
+        models = [a.name for a in pipeline.artifacts if a.type == "model"]
+        if stage.meta.champion not in models:
+            raise BadInput(
+                f"stage {stage.name}: meta champion names {stage.meta.champion!r}, which is no artifact of type model",
+                f"use one of: {', '.join(models) or '(declare one in artifacts:)'}",
+            )
+        if CHAMPION not in stage.deps:
+            raise BadInput(f"stage {stage.name} has meta champion, but not the folder", f"add {CHAMPION} to its deps")
 
 
 def _refuse_part(stage: str, dep: str, producers: dict[str, str]) -> None:

@@ -7,7 +7,19 @@ Entry = dict[str, Any]
 
 OPEN = "open"
 RECORD = "record"
-"""The tasks before and after the stages."""
+GATE = "gate"
+"""The tasks before and after the stages; only a pipeline with a champion has the last."""
+
+
+class Champion(TypedDict):
+    """The champion as ``open`` pinned it: what the comparing stage sees, and from where the gate may move the alias."""
+
+    pin: dict[str, str]
+    """name, version and md5 of the model to compare with; empty: none."""
+    version: str | None
+    """The registered version that was champion when the run was opened, "" for none; None: this run moves nothing."""
+    why: str
+    """The reason of the above, for people."""
 
 
 class Opened(TypedDict):
@@ -28,6 +40,8 @@ class Opened(TypedDict):
     ignore_cache: bool
     mlflow: str | None
     """The MLflow run's id; None where the server did not answer."""
+    champion: Champion | None
+    """None where no stage compares with one."""
 
 
 class Done(TypedDict):
@@ -52,3 +66,13 @@ class Recorded(TypedDict):
     mlflow: str | None
     models: dict[str, str]
     """Registered model's name → version."""
+    decision: dict[str, Any]
+    """``promote`` and ``reason``, as the comparing stage wrote them; empty where there is none."""
+
+
+class Judged(TypedDict):
+    """What the gate did."""
+
+    verdict: str
+    """``promoted``, ``refused``, ``unchanged`` (it is the champion) or ``kept`` (this run may not move the alias)."""
+    reason: str

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reprise import git, image, inbox, manifest, params
+from reprise import champion, git, image, inbox, manifest, params
 from reprise.errors import BadInput, RepriseError
-from reprise.messages import Opened
+from reprise.messages import Champion, Entry, Opened
 from reprise.pipeline import Pipeline
 from reprise.plan import plan
 from reprise.settings import Settings
@@ -35,6 +35,8 @@ class Request:
     """Only what had arrived before this moment is seen; None: everything."""
     ignore_cache: bool = False
     """Run every stage, known or not."""
+    past: bool = False
+    """It asks for a past date: a backfill, or a date given by hand. Its model never becomes champion."""
 
     @property
     def slug(self) -> str:
@@ -124,6 +126,7 @@ def open_run(
         reads_inbox = checked.pipeline.reads_inbox
         image_name = image.image_name(checked.workspace.path)
         image_id = image.image_id(image_name) if image.image_exists(image_name) else ""
+        pinned, known = _pin_and_plan(settings, request, checked)
         return Opened(
             revision=checked.revision,
             params=checked.params,
@@ -133,11 +136,32 @@ def open_run(
             images=checked.images,
             image_id=image_id,
             ignore_cache=request.ignore_cache,
-            known={} if request.ignore_cache else plan(checked.workspace, checked.pipeline),
+            known={} if request.ignore_cache else known,
             mlflow=_start_tracking(settings, request, checked, {**tags, "image": f"{image_name} {image_id}"}),
+            champion=pinned,
         )
     finally:
         clear(folder)
+
+
+def _pin_and_plan(settings: Settings, request: Request, checked: Checked) -> tuple[Champion | None, dict[str, Entry]]:
+    """The champion to compare with, where a stage does, and the stages that are known then."""
+    workspace, pipeline = checked.workspace, checked.pipeline
+    if not (pipeline.comparing and pipeline.comparing.meta.champion):
+        return None, plan(workspace, pipeline)
+    tracker = Tracker(settings.mlflow)
+    pinned = champion.pin(tracker, pipeline.comparing.meta.champion, request.past)
+    champion.place(workspace, pipeline, pinned["pin"])
+    known = plan(workspace, pipeline)
+    earlier = champion.before(tracker, pinned, pipeline, known)
+    if not earlier:
+        return pinned, known
+    try:
+        champion.place(workspace, pipeline, earlier["pin"])
+    except BadInput:  # its bytes are gone: the champion is compared with itself
+        champion.place(workspace, pipeline, pinned["pin"])
+        return pinned, known
+    return earlier, plan(workspace, pipeline)
 
 
 def _start_tracking(settings: Settings, request: Request, checked: Checked, tags: Mapping[str, str]) -> str | None:

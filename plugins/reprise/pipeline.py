@@ -12,7 +12,9 @@ class Meta:
     """A stage's ``meta:`` field: what Airflow needs to know beyond what DVC does."""
 
     gpus: int = 0
-    """GPUs the stage asks for; a host that has none runs it on the CPU."""
+    """GPUs the stage asks for, and slots of Airflow's pool ``gpu``; a host that has none runs it on the CPU."""
+    priority: int = 1
+    """Of tasks that wait for a slot or a worker the highest goes first (Airflow's ``priority_weight``)."""
     queue: str = "default"
     """The Airflow queue, that is: the kind of node."""
     timeout: float | None = None
@@ -27,6 +29,8 @@ class Meta:
     """Memory limit of the container, such as ``8g``."""
     source: bool = False
     """Reads the inbox: the only kind of stage that sees the world."""
+    champion: str | None = None
+    """Name of a model artifact: the stage compares it with the champion, which it finds in its folder ``champion``."""
     partitioned: bool = False
     """Each of its outputs is a folder with one file per partition, made from that partition alone."""
 
@@ -41,9 +45,11 @@ class Meta:
         if unknown:
             raise BadInput(f"stage {stage}: unknown meta key {unknown[0]!r}", f"use one of {', '.join(sorted(known))}")
         parsed = cls(**(meta or {}))
-        numbers = (parsed.gpus, parsed.retries, 0 if parsed.timeout is None else parsed.timeout)
+        numbers = (parsed.gpus, parsed.retries, parsed.priority, 0 if parsed.timeout is None else parsed.timeout)
         if not all(isinstance(n, (int, float)) and n >= 0 for n in numbers):
-            raise BadInput(f"stage {stage}: gpus, retries and timeout must be numbers of 0 or more", "correct dvc.yaml")
+            raise BadInput(
+                f"stage {stage}: gpus, retries, priority and timeout must be numbers of 0 or more", "correct dvc.yaml"
+            )
         return parsed
 
 
@@ -108,6 +114,15 @@ class Pipeline:
     def reads_inbox(self) -> bool:
         """Whether a run starts from a listing of an inbox."""
         return any(stage.meta.source for stage in self.stages)
+
+    @property
+    def comparing(self) -> Stage | None:
+        """The stage that sees the champion: the only one that sees the past."""
+        return next((stage for stage in self.stages if stage.meta.champion), None)
+
+    def artifact(self, name: str) -> Artifact:
+        """The artifact of that name."""
+        return next(artifact for artifact in self.artifacts if artifact.name == name)
 
     def shape(self) -> dict[str, list[str]]:
         """Stages and edges: what a DAG rendered earlier must agree on with a revision to run it."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reprise import git, manifest, params
+from reprise import champion, gate, git, manifest, params
 from reprise.messages import Done, Opened, Recorded
 from reprise.opening import Request, clear, task_folder
 from reprise.pipeline import Pipeline
@@ -27,18 +27,24 @@ def record(
         (workspace.folder / params.FILE).write_text(opened["params"])
         if opened["listing"]:
             workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
+        if opened["champion"]:
+            pin = workspace.folder / manifest.CHAMPION / champion.FILE
+            pin.write_bytes(champion.dump(opened["champion"]["pin"]))
         workspace.write_lock({stage.name: done[stage.name]["entry"] for stage in pipeline.stages})
         shown = [a.path for a in pipeline.artifacts]
         shown += [out.path for stage in pipeline.stages for out in stage.outs if out.kind != "out"]
         workspace.pull(sorted(set(shown)))
         metrics = read_metrics(workspace, pipeline)
+        decision = read_decision(workspace, pipeline)
         models = _track(settings, workspace, pipeline, opened, done, metrics)
         commit, ref = _commit(settings, workspace, request, pipeline, opened, metrics, models)
         if opened["mlflow"]:
             tracker = Tracker(settings.mlflow)
             tracker.tags(opened["mlflow"], {"commit": commit, "ref": ref})
             tracker.finish(opened["mlflow"], "FINISHED")
-        return Recorded(commit=commit, ref=ref, metrics=metrics, mlflow=opened["mlflow"], models=models)
+        return Recorded(
+            commit=commit, ref=ref, metrics=metrics, mlflow=opened["mlflow"], models=models, decision=decision
+        )
     finally:
         clear(folder)
 
@@ -50,6 +56,18 @@ def read_metrics(workspace: Workspace, pipeline: Pipeline) -> dict[str, float]:
         for out in (o for o in stage.outs if o.kind == "metric"):
             found |= _numbers(json.loads((workspace.folder / out.path).read_text()))
     return dict(sorted(found.items()))
+
+
+def read_decision(workspace: Workspace, pipeline: Pipeline) -> dict[str, Any]:
+    """What the stage that compares with the champion decided; empty where none does.
+
+    :raises RepriseError: where it did not decide.
+    """
+    stage = pipeline.comparing
+    if not stage:
+        return {}
+    files = [json.loads((workspace.folder / out.path).read_text()) for out in stage.outs if out.kind == "metric"]
+    return gate.decision({key: value for values in files for key, value in values.items()}, stage.name)
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -116,6 +134,8 @@ def _commit(
         "metrics": dict(metrics),
     }
     names = ["dvc.lock", params.FILE, *([manifest.LISTING] if opened["listing"] else [])]
+    if opened["champion"]:
+        names.append(f"{manifest.CHAMPION}/{champion.FILE}")
     files = {f"{pipeline.path}/{name}": (workspace.folder / name).read_bytes() for name in names}
     files[f"{pipeline.path}/{RUN_FILE}"] = (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()
     lines = [f"{name}: {value:.6g}" for name, value in metrics.items()]

@@ -1,14 +1,17 @@
 """Render a pipeline as an Airflow DAG: open → its stages, in its own graph → record. The only DAG builder."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk import DAG, BaseNotifier, Param, get_current_context, task
 
-from reprise import manifest, params
-from reprise.messages import OPEN, RECORD, Opened
+from reprise import assets, manifest, params, pools
+from reprise.messages import GATE, OPEN, RECORD, Opened
+from reprise.notify import default, on_failure, tell_ended
 from reprise.opening import Request
 from reprise.pipeline import Pipeline
+from reprise.schedule import START, WhenNewData, timetable, watcher
 from reprise.settings import ROOT
 from reprise.settings import load as load_settings
 from reprise.stage_operator import StageOperator
@@ -18,20 +21,34 @@ _RUN = "run"
 _RESERVED = ("revision", "inbox", "as_of", "ignore_cache")
 
 
-def pipeline_dag(path: str, **dag_options: Any) -> DAG:
+def pipeline_dag(
+    path: str,
+    schedule: str | WhenNewData | None = None,
+    notify: Sequence[BaseNotifier] | None = None,
+    **dag_options: Any,
+) -> DAG:
     """The DAG of the pipeline in folder ``path`` (relative to the repository).
 
-    :param dag_options: passed on to :class:`airflow.sdk.DAG`: ``schedule``, ``start_date``, ``max_active_runs``, …
+    :param schedule: a cron, whose data intervals are the runs' dates; :func:`reprise.schedule.when_new_data`; or
+        None for runs by hand only. The pipeline runs by itself only where the setting ``REPRISE_SCHEDULE`` is ``on``.
+    :param notify: Airflow notifiers that are told of success, failure and promotions, made or refused; None: those
+        that the settings name.
+    :param dag_options: passed on to :class:`airflow.sdk.DAG`: ``max_active_runs``, ``tags``, …
     """
     settings = load_settings()
     pipeline = manifest.load(ROOT, path, settings.var / "manifests")
     schema = params.load_schema(ROOT / path) or {}
+    told = default() if notify is None else list(notify)
     options = {
-        "schedule": None,
-        "start_date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        "start_date": START,
         "catchup": False,
+        # Of runs at once; a backfill has a limit of its own (--max-active-runs).
+        "max_active_runs": 4,
+        "on_failure_callback": on_failure(told),
         **dag_options,
     }
+    if isinstance(schedule, WhenNewData):
+        watcher(pipeline.name, schedule.at_most, {"on_failure_callback": options["on_failure_callback"]})
     with DAG(
         pipeline.name,
         description=f"{len(pipeline.stages)} stages of {path}/dvc.yaml",
@@ -39,13 +56,15 @@ def pipeline_dag(path: str, **dag_options: Any) -> DAG:
         tags=["reprise", pipeline.name],
         params=_form(schema, settings.inbox if pipeline.reads_inbox else None),
         default_args={"retry_delay": dt.timedelta(seconds=5)},
+        schedule=timetable(schedule, pipeline.name),
         **options,
     ) as dag:
-        _add_tasks(pipeline)
+        _add_tasks(pipeline, told)
     return dag
 
 
-def _add_tasks(pipeline: Pipeline) -> None:
+def _add_tasks(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> None:
+    settings = load_settings()
     opened = _open_task(pipeline)
     done = {}
     for stage in pipeline.stages:
@@ -54,6 +73,8 @@ def _add_tasks(pipeline: Pipeline) -> None:
             stage=stage,
             task_id=stage.task_id,
             queue=stage.meta.queue,
+            outlets=[assets.alias(pipeline, stage)],
+            **pools.limits(stage.meta, settings),
             retries=stage.meta.retries,
             execution_timeout=dt.timedelta(seconds=stage.meta.timeout) if stage.meta.timeout else None,
             doc_md=f"{stage.desc}\n\n`{stage.cmd}`",
@@ -63,9 +84,11 @@ def _add_tasks(pipeline: Pipeline) -> None:
         if not stage.upstream:
             opened >> done[stage.name]
     needed = {name for stage in pipeline.stages for name in stage.upstream}
-    recorded = _record_task(pipeline)
+    recorded = _record_task(pipeline, told)
     for name in sorted(set(done) - needed):
         done[name] >> recorded
+    if pipeline.comparing and pipeline.comparing.meta.champion:
+        recorded >> _gate_task(pipeline, pipeline.comparing.meta.champion, told)
 
 
 def _open_task(pipeline: Pipeline) -> Any:
@@ -84,7 +107,7 @@ def _open_task(pipeline: Pipeline) -> Any:
     return open_()
 
 
-def _record_task(pipeline: Pipeline) -> Any:
+def _record_task(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> Any:
     @task(task_id=RECORD, retries=2, doc_md="Joins everything the run is made of into one git commit.")
     def record_() -> dict[str, Any]:
         from reprise.recording import record
@@ -96,14 +119,39 @@ def _record_task(pipeline: Pipeline) -> Any:
         with tried_again_or_not():
             recorded = record(load_settings(), _request(pipeline, context), pipeline, opened, done)
         print(f"recorded as {recorded['commit']} ({recorded['ref']})")
+        if not pipeline.comparing:
+            tell_ended(told, context, recorded, None, done)
         return dict(recorded)
 
     return record_()
 
 
+def _gate_task(pipeline: Pipeline, model: str, told: Sequence[BaseNotifier]) -> Any:
+    # One at a time for all runs of the DAG: between reading the alias and moving it nobody else does.
+    @task(task_id=GATE, retries=1, max_active_tis_per_dag=1, doc_md="Makes the run's model champion, or says why not.")
+    def gate_() -> dict[str, Any]:
+        from reprise.gate import judge
+
+        context = get_current_context()
+        ti = context["ti"]
+        opened, recorded = ti.xcom_pull(task_ids=OPEN), ti.xcom_pull(task_ids=RECORD)
+        with tried_again_or_not():
+            judged = judge(load_settings(), model, opened["champion"], recorded, ti.run_id)
+        print(f"{judged['verdict']}: {judged['reason']}")
+        done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
+        tell_ended(told, context, recorded, judged, done)
+        return dict(judged)
+
+    return gate_()
+
+
 def say_plan(pipeline: Pipeline, opened: Opened) -> None:
     """The plan, in the task's log."""
     print(f"revision {opened['revision']}, inbox {opened['inbox']}, as of {opened['as_of'] or 'now'}")
+    if opened["champion"]:
+        print(f"champion: {opened['champion']['why']}")
+    if len(opened["known"]) == len(pipeline.stages):
+        print("nothing new: every stage's result is known, no container starts and no model is made")
     for stage in pipeline.stages:
         print(
             f"  {stage.name}: {'cached' if stage.name in opened['known'] else 'to run, unless its inputs come out as before'}"
@@ -127,6 +175,8 @@ def _request(pipeline: Pipeline, context: Any) -> Request:
         inbox=given.get("inbox") or None,
         as_of=as_of,
         ignore_cache=bool(given.get("ignore_cache")),
+        # The schedule's own runs see what had arrived by now; every other run with a date looks back.
+        past=as_of is not None and run.run_type not in ("scheduled", "asset_triggered"),
     )
 
 

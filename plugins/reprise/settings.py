@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from reprise.errors import BadInput
+
 ROOT = Path(__file__).resolve().parents[2]
 """The repository this package lies in."""
 
@@ -25,11 +27,24 @@ class Settings:
     """The MLflow tracking server."""
     airflow: str = "http://127.0.0.1:8080"
     """Airflow's API server."""
+    schedule: str = "off"
+    """``on``: pipelines run by the schedules in their files in dags/. ``off``: only when somebody asks."""
+    mail_to: str = ""
+    """Whom a DAG that names nobody sends mail about its runs, separated by commas; empty: nobody."""
+    gpu_slots: str = "1"
+    """Stages with ``meta: gpus`` that run at once, counted in GPUs: the size of Airflow's pool ``gpu`` when it is made."""
 
     @property
     def work(self) -> Path:
         """Workspaces: one folder per running task. On the same filesystem as the cache, for hardlinks."""
         return self.var / "work"
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether pipelines run by themselves."""
+        if self.schedule not in ("on", "off"):
+            raise BadInput(f"REPRISE_SCHEDULE is {self.schedule!r}", "set it to on or off")
+        return self.schedule == "on"
 
     @property
     def stack(self) -> str:

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 
-from reprise import containers, manifest, params
+from reprise import assets, champion, containers, manifest, params
 from reprise.memo import Division, divide
 from reprise.messages import OPEN, Done, Entry, Opened
 from reprise.opening import clear, task_folder
@@ -107,7 +107,10 @@ class StageOperator(DockerOperator):
         self._remove_earlier()
         try:
             with tried_again_or_not():
-                return self._run_stage(ti, opened, self._upstream(ti))
+                done = self._run_stage(ti, opened, self._upstream(ti))
+            if done["verdict"] == "ran":
+                assets.announce(context, self.pipeline, self.stage, opened, done)
+            return done
         finally:
             clear(self.work)
 
@@ -125,6 +128,8 @@ class StageOperator(DockerOperator):
             (workspace.folder / params.FILE).write_text(opened["params"])
             if opened["listing"]:
                 workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
+            if opened["champion"] and stage.meta.champion:
+                champion.place(workspace, self.pipeline, opened["champion"]["pin"])
             workspace.write_lock(upstream)
             known = None if opened["ignore_cache"] else find_again(workspace, self.pipeline, stage, upstream)
             if known:

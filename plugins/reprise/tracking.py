@@ -164,6 +164,32 @@ class Tracker:
         return _log_model(self.uri, run, name, file, md5, description)
 
     @_tolerant
+    def alias(self, name: str, alias: str) -> dict[str, str]:
+        """The registered version that holds an alias, as its tags and ``version``; empty where none does."""
+        try:
+            found = self._call("GET", "registered-models/alias", {"name": name, "alias": alias})["model_version"]
+        except RepriseError as error:
+            if "RESOURCE_DOES_NOT_EXIST" in str(error) or "INVALID_PARAMETER_VALUE" in str(error):
+                return {}  # no such model, or it has no such alias
+            raise
+        return {**{tag["key"]: tag["value"] for tag in found.get("tags", [])}, "version": str(found["version"])}
+
+    @_tolerant
+    def versions(self, name: str) -> list[dict[str, str]]:
+        """All registered versions of a model: their tags and ``version``."""
+        body = {"filter": f"name = '{name}'", "max_results": 10000}
+        found = self._call("GET", "model-versions/search", body).get("model_versions", [])
+        return [{**{t["key"]: t["value"] for t in v.get("tags", [])}, "version": str(v["version"])} for v in found]
+
+    @_tolerant
+    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> bool:
+        """Give an alias to a registered version, whose tags say why. True: done."""
+        for tag in _pairs(tags):
+            self._call("POST", "model-versions/set-tag", {"name": name, "version": version, **tag})
+        self._call("POST", "registered-models/alias", {"name": name, "alias": alias, "version": version})
+        return True
+
+    @_tolerant
     def finish(self, run: str, status: str) -> None:
         """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it."""
         place = self._info(run)["experiment_id"]

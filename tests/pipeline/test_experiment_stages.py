@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="the stages' environment is needed: 
 onnxruntime = pytest.importorskip("onnxruntime")
 
 PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
-STAGES = ("train", "evaluate", "export", "report")
+STAGES = ("train", "evaluate", "export", "compare", "report")
 OUTS = (
     "models/model.safetensors",
     "results/training.csv",
@@ -28,6 +28,7 @@ OUTS = (
     "results/pairs.parquet",
     "models/model.onnx",
     "results/export.json",
+    "results/compare.json",
     "results/report.html",
 )
 
@@ -55,7 +56,7 @@ def run(folder: Path, stage: str, **environment: str) -> str:
     variables = {**os.environ, "LIVE": str(folder / "live"), **environment}
     done = subprocess.run([sys.executable, f"{stage}.py"], cwd=box, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for out in [*declared["outs"], *declared.get("metrics", []), *declared.get("plots", [])]:
+    for out in [*declared.get("outs", []), *declared.get("metrics", []), *declared.get("plots", [])]:
         name = next(iter(out)) if isinstance(out, dict) else out
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(box / name, folder / name)
@@ -64,7 +65,7 @@ def run(folder: Path, stage: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A folder in which all four stages have run, and what each printed."""
+    """A folder in which all stages have run, and what each printed."""
     folder = workplace(tmp_path_factory.mktemp("chain") / "faces")
     return folder, {stage: run(folder, stage) for stage in STAGES}
 

@@ -169,6 +169,7 @@ def params(folder: Path, **train: object) -> None:
         "train": {**base, **train},
         "evaluate": {"threads": 1, "device": "cpu"},
         "export": {"threads": 1},
+        "compare": {"threads": 1},
         "report": {},
     }
     (folder / "params.yaml").write_text(json.dumps(sections))

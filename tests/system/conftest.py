@@ -49,7 +49,7 @@ class Stack:
         """The run that the command's output tells of."""
         run_id = next(line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("run "))
         tasks = {t["task_id"]: t for t in self.airflow.tasks(dag_id, run_id)}
-        stages = {t: self.airflow.xcom(dag_id, run_id, t) for t in tasks if t not in ("open", "record")}
+        stages = {t: self.airflow.xcom(dag_id, run_id, t) for t in tasks if t not in ("open", "record", "gate")}
         return Run(run_id, output, stages, self.airflow.xcom(dag_id, run_id, "record"), tasks)
 
     @property
@@ -118,8 +118,11 @@ def _clone(root: Path) -> None:
     for name in ("words", "days"):
         shutil.copytree(ROOT / "tests/pipelines" / name, root / "pipelines" / name)
         (root / f"dags/{name}.py").write_text(
-            f'"""Texts."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/{name}")\n'
+            f'"""Texts."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/{name}", schedule="0 0 * * 1")\n'
         )
+    (root / "dags/undated.py").write_text(
+        '"""By hand only."""\n\nfrom airflow.sdk import DAG\n\ndag = DAG("undated", schedule=None)\n'
+    )
     commit(root, "The text pipelines")
     for date, name, text in (("2026-11-01", "a", "The cat, the dog."), ("2026-11-08", "b", "A dog!")):
         folder = root / "var/inbox/texts" / date / name

@@ -1,16 +1,18 @@
 """The reference pipeline through everything, on a handful of invented people; and once more without Airflow."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import requests
 from conftest import ROOT, Run, Stack
 
 from reprise import git
 
 FACES = "pipelines/faces"
-STAGES = ["download", "detect", "align", "clean", "split", "train", "evaluate", "export", "report"]
+STAGES = ["download", "detect", "align", "clean", "split", "train", "evaluate", "export", "compare", "report"]
 TINY = "split.val_share=0.25 split.test_share=0.3 split.min_val_identities=2 split.min_test_identities=2 split.pairs_per_fold=20"
 
 
@@ -29,6 +31,9 @@ def test_every_stage_runs_and_leaves_report_and_model(stack: Stack, first: Run) 
     assert (left / "models/model.onnx").stat().st_size > 100_000
     assert "data:image" in (left / "results/report.html").read_text()
     assert first.record["models"] == {"face-embedder": "1"}
+    assert first.record["decision"] == {"promote": True, "reason": "there is no champion to compare with"}
+    assert _gate(stack, first) == "promoted"
+    assert _champion(stack) == "1"
     for name in ("verification_accuracy", "pixels_accuracy", "untrained_accuracy"):
         assert 0 <= first.record["metrics"][name] <= 1
 
@@ -38,6 +43,22 @@ def test_a_training_parameter_runs_train_and_what_follows(stack: Stack, first: R
     expected = {name: "cached" if name in STAGES[:5] else "ran" for name in STAGES}
     assert changed.verdicts == expected
     assert changed.record["models"] == {"face-embedder": "2"}
+    gain = changed.record["metrics"]["compare.gain"]
+    assert changed.record["decision"]["promote"] == (gain >= 0)
+    assert _gate(stack, changed) == ("promoted" if gain >= 0 else "refused")
+    assert _champion(stack) == ("2" if gain >= 0 else "1")
+    pin = git.git(stack.root, "show", f"{changed.record['commit']}:{FACES}/champion/champion.json")
+    assert json.loads(pin)["version"] == "1"
+
+
+def test_nothing_new_makes_no_model_and_moves_nothing(stack: Stack, first: Run) -> None:
+    holder = _champion(stack)
+    seed = {"1": 1, "2": 2}[holder]
+    again = stack.run("--params", f"{TINY} train.epochs=2 train.seed={seed}", inbox="people", pipeline=FACES)
+    assert set(again.verdicts.values()) == {"cached"}
+    assert again.record["models"] == {"face-embedder": holder}
+    assert _gate(stack, again) == "unchanged"
+    assert _champion(stack) == holder
 
 
 def test_dvc_repro_at_the_record_gives_the_same_bytes(stack: Stack, first: Run, tmp_path: Path) -> None:
@@ -50,3 +71,14 @@ def test_dvc_repro_at_the_record_gives_the_same_bytes(stack: Stack, first: Run, 
     for stage in STAGES:
         assert f"Running stage '{FACES}/dvc.yaml:{stage}'" in done.stdout
     assert git.git(again, "diff", "--name-only", "HEAD") == "", "dvc.lock has other hashes than the record's"
+
+
+def _gate(stack: Stack, run: Run) -> str:
+    return str(stack.airflow.xcom("faces", run.run_id, "gate")["verdict"])
+
+
+def _champion(stack: Stack) -> str:
+    """The version that MLflow's registry calls champion."""
+    url = f"{stack.env['REPRISE_MLFLOW']}/api/2.0/mlflow/registered-models/alias"
+    answer = requests.get(url, params={"name": "face-embedder", "alias": "champion"}, timeout=10)
+    return str(answer.json()["model_version"]["version"])

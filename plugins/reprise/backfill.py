@@ -1,0 +1,160 @@
+"""Runs of past dates: Airflow makes, limits and cancels them; this asks for them, follows and tells.
+
+A date's run sees what had arrived by the end of its data interval and runs the revision that was pinned here.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.table import Table
+
+from reprise.airflow_api import Airflow
+from reprise.errors import BadInput, RepriseError
+
+_POLL_SECONDS = 1.0
+_ENDED = ("success", "failed")
+AGAIN = {"": "none", "failed": "failed", "all": "completed"}
+"""What is done with a date that has been run: nothing, run it again where it failed, run it again."""
+
+
+@dataclass(frozen=True)
+class Dates:
+    """What a backfill asks for."""
+
+    dag_id: str
+    first: dt.datetime
+    """The first date, that is: the earliest start of a data interval."""
+    last: dt.datetime
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    """As of any run: revision, inbox, parameters."""
+    again: str = ""
+    parallel: int = 2
+    backward: bool = False
+
+    def body(self) -> dict[str, Any]:
+        """As Airflow's REST API takes it."""
+        if self.again not in AGAIN:
+            raise BadInput(
+                f"dates cannot be run again {self.again!r}", f"AGAIN={' or AGAIN='.join(filter(None, AGAIN))}"
+            )
+        return {
+            "dag_id": self.dag_id,
+            "from_date": self.first.isoformat(),
+            "to_date": self.last.isoformat(),
+            "dag_run_conf": dict(self.conf),
+            "reprocess_behavior": AGAIN[self.again],
+            "max_active_runs": self.parallel,
+            "run_backwards": self.backward,
+        }
+
+
+def date(text: str) -> dt.datetime:
+    """A date or moment; without a time zone, UTC."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"{text!r} is no date", "make backfill FROM=2026-11-02 TO=2026-11-22") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def dry_run(airflow: Airflow, dates: Dates) -> list[str]:
+    """The dates that would be run, in their order."""
+    answer = _ask(airflow, "backfills/dry_run", dates)
+    return [run["logical_date"] for run in answer["backfills"]]
+
+
+def start(airflow: Airflow, dates: Dates) -> int:
+    """Make the backfill, whose runs are there then; returns its number.
+
+    :raises BadInput: where Airflow refuses: no periodic schedule, dates in the future, another backfill runs.
+    """
+    _settle(airflow, dates.dag_id)
+    return int(_ask(airflow, "backfills", dates)["id"])
+
+
+def _settle(airflow: Airflow, dag_id: str, seconds: float = 60) -> None:
+    """Wait for Airflow to notice, up to half a minute late, that an earlier backfill has ended: it refuses another."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        backfills = airflow.call("GET", "backfills", params={"dag_id": dag_id, "limit": 100})["backfills"]
+        busy = {"run_type": "backfill", "state": ["queued", "running"], "limit": 1}
+        if (
+            all(b["completed_at"] for b in backfills)
+            or airflow.call("GET", f"dags/{quote(dag_id)}/dagRuns", params=busy)["dag_runs"]
+        ):
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _ask(airflow: Airflow, path: str, dates: Dates) -> Any:
+    try:
+        return airflow.call("POST", path, json=dates.body())
+    except RepriseError as error:
+        said = error.problem.split(": ", 1)[-1]
+        if "periodic" in said:
+            raise BadInput(f"{dates.dag_id} has no dates", f"give dags/{dates.dag_id}.py a schedule: a cron") from error
+        if "running backfill" in said or "another backfill" in said.lower():
+            fix = f"wait for it, or cancel it: {airflow.url}/dags/{dates.dag_id}/backfills"
+            raise BadInput(f"a backfill of {dates.dag_id} is running, there can be one", fix) from error
+        raise BadInput(f"backfill of {dates.dag_id}: {said}", "make backfill FROM=DATE TO=DATE DRY=1") from error
+
+
+def runs(airflow: Airflow, dates: Dates) -> list[dict[str, Any]]:
+    """The runs of these dates, however they were started, in the order of their dates."""
+    wanted = {
+        "logical_date_gte": dates.first.isoformat(),
+        "logical_date_lte": dates.last.isoformat(),
+        "order_by": "logical_date",
+        "limit": 1000,
+    }
+    return list(airflow.call("GET", f"dags/{quote(dates.dag_id)}/dagRuns", params=wanted)["dag_runs"])
+
+
+def follow(airflow: Airflow, dates: Dates, console: Console) -> list[dict[str, Any]]:
+    """Print a line as each run starts and ends, until all have ended; returns the dates' runs."""
+    shown: dict[str, str] = {}
+    while True:
+        found = runs(airflow, dates)
+        for run in found:
+            state = run["state"]
+            if shown.get(run["dag_run_id"]) != state and (run["dag_run_id"] in shown or state not in _ENDED):
+                took = f" in {run['duration']:.0f} s" if state in _ENDED and run["duration"] else ""
+                console.print(f"  {run['logical_date'][:10]}  {state}{took}", highlight=False)
+            shown[run["dag_run_id"]] = state
+        if all(run["state"] in _ENDED for run in found):
+            return found
+        time.sleep(_POLL_SECONDS)
+
+
+def table(airflow: Airflow, found: list[dict[str, Any]]) -> Table:
+    """Each date, what it saw and how it ended."""
+    shown = Table(title_justify="left")
+    for column in ("date", "sees what arrived before", "run", "state", "ran", "cached"):
+        shown.add_column(column)
+    for run in found:
+        dag_id, run_id = run["dag_id"], run["dag_run_id"]
+        done = [airflow.xcom(dag_id, run_id, task["task_id"]) for task in airflow.tasks(dag_id, run_id)]
+        verdicts = [one["verdict"] for one in done if isinstance(one, dict) and "entry" in one]
+        shown.add_row(
+            run["logical_date"][:10],
+            run["data_interval_end"][:16].replace("T", " "),
+            run_id,
+            run["state"],
+            str(verdicts.count("ran")),
+            str(verdicts.count("cached")),
+        )
+    return shown
+
+
+def failed(dates: Dates, found: list[dict[str, Any]]) -> RepriseError | None:
+    """The error that names the dates that failed, where some did."""
+    wrong = [run["logical_date"][:10] for run in found if run["state"] == "failed"]
+    if not wrong:
+        return None
+    again = f"make backfill FROM={dates.first.date()} TO={dates.last.date()} AGAIN=failed"
+    return RepriseError(f"{len(wrong)} of {len(found)} dates failed: {', '.join(wrong)}", again)

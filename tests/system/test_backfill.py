@@ -1,0 +1,150 @@
+"""Past dates of a text pipeline, through Airflow's own backfill: what each sees, what is refused."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import pytest
+from conftest import WORDS, Stack
+
+from reprise import backfill, git, records
+from reprise.errors import BadInput, RepriseError
+
+DAYS = "pipelines/days"
+FROM, TO = "2026-08-03", "2026-08-10"
+"""Mondays; the weeks from then on end after the first and after both arrival dates of the inbox `past`."""
+
+
+def run(stack: Stack, *args: str, check: bool = True) -> str:
+    """``python -m reprise backfill`` of the two weeks; what it printed."""
+    inbox = str(stack.root / "var/inbox/past")
+    command = ("backfill", "--pipeline", DAYS, "--inbox", inbox, "--from", FROM, "--to", TO, *args)
+    return stack.cli(*command, check=check).stdout
+
+
+@pytest.fixture(scope="module")
+def two_weeks(stack: Stack) -> str:
+    """Both dates, run; what the command printed."""
+    for date, text in (("2026-08-05", "It was summer"), ("2026-08-12", "It was hot")):
+        folder = stack.root / "var/inbox/past" / date
+        folder.mkdir(parents=True)
+        (folder / "text.txt").write_text(text)
+    assert f"2 dates: {FROM}, {TO}" in run(stack, "--dry-run")
+    return run(stack)
+
+
+def test_a_date_sees_what_had_arrived_by_its_end_and_nothing_of_its_future(stack: Stack, two_weeks: str) -> None:
+    head = git.resolve(stack.root, "HEAD")
+    for end, arrived in (("2026-08-10", ["2026-08-05"]), ("2026-08-17", ["2026-08-05", "2026-08-12"])):
+        record = records.find(str(stack.root), f"days-backfill__{end}T00-00-00-00-00")
+        assert record.about["as_of"] == f"{end}T00:00:00+00:00"
+        assert list(record.listing) == arrived
+        assert record.outs["data/texts"]["nfiles"] == len(arrived)
+        assert record.about["revision"] == head
+    runs = stack.airflow.call("GET", "dags/days/dagRuns", params={"run_type": "backfill"})["dag_runs"]
+    # The folder of DAGs has no versions: a run takes dags/ as it is, and the revision that it was given.
+    assert {run["bundle_version"] for run in runs} == {None}
+    assert {run["conf"]["revision"] for run in runs} == {head}
+
+
+def test_both_dates_together_worked_once_on_each_partition(stack: Stack, two_weeks: str) -> None:
+    ends = [f"backfill__2026-08-{day}T00:00:00+00:00" for day in (10, 17)]
+    for stage in ("take", "count"):
+        done = [stack.airflow.xcom("days", end, stage) for end in ends]
+        assert sum(one.get("partitions", [0])[0] for one in done) == 2
+
+
+def test_dates_that_were_run_are_left_alone(stack: Stack, two_weeks: str) -> None:
+    assert "0 dates" in run(stack)
+    assert "0 dates" in run(stack, "--again", "failed", "--dry-run")
+    assert f"2 dates: {TO}, {FROM}" in run(stack, "--again", "all", "--backward", "--dry-run")
+
+
+def test_history_shows_the_dates(stack: Stack, two_weeks: str) -> None:
+    stack.cli("history", "--pipeline", DAYS)
+    lines = (stack.root / "var/history/days.csv").read_text().splitlines()
+    sizes = {line.split(",")[0]: line.split(",")[3:6] for line in lines}
+    assert (sizes["2026-08-10"], sizes["2026-08-17"]) == (["1", "1", "13"], ["2", "2", "23"])
+    assert (stack.root / "var/history/days.png").stat().st_size > 1000
+
+
+def test_what_airflow_refuses(stack: Stack, two_weeks: str) -> None:
+    """Over its REST API: dates in the future, and a DAG without any."""
+    later = (dt.datetime.now(dt.UTC) + dt.timedelta(days=30)).date().isoformat()
+    with pytest.raises(BadInput, match="future dates"):
+        backfill.start(stack.airflow, backfill.Dates("days", backfill.date(later), backfill.date(later)))
+    first, last = backfill.date(FROM), backfill.date(TO)
+    with pytest.raises(BadInput, match="undated has no dates\n  next: give dags/undated.py a schedule"):
+        backfill.start(stack.airflow, backfill.Dates("undated", first, last))
+    assert backfill.dry_run(stack.airflow, backfill.Dates("days", first, first)) == []
+
+
+def test_outputs_are_assets_with_their_hashes(stack: Stack, two_weeks: str) -> None:
+    run_id = "backfill__2026-08-10T00:00:00+00:00"
+    [out] = [o for o in stack.airflow.xcom("days", run_id, "take")["entry"]["outs"] if o["path"] == "data/texts"]
+    wanted = {"source_run_id": run_id, "source_dag_id": "days", "limit": 100}
+    events = stack.airflow.call("GET", "assets/events", params=wanted)["asset_events"]
+    [told] = [event["extra"] for event in events if event["name"] == "days/data/texts"]
+    assert told == {
+        "md5": out["md5"],
+        "size": out["size"],
+        "nfiles": 1,
+        "revision": git.resolve(stack.root, "HEAD"),
+        "as_of": "2026-08-10T00:00:00+00:00",
+    }
+
+
+@pytest.mark.long
+def test_airflows_own_command_line(stack: Stack, two_weeks: str) -> None:
+    args = ("--dag-id", "days", "--from-date", FROM, "--to-date", TO)
+    done = stack.cli("airflow", "backfill", "create", *args, "--reprocess-behavior", "completed", "--dry-run")
+    assert f"{FROM} 00:00:00" in done.stdout and f"{TO} 00:00:00" in done.stdout
+    before = stack.airflow.run("days", "backfill__2026-08-10T00:00:00+00:00")["start_date"]
+    stack.cli("airflow", "backfill", "create", *args)  # nothing to do: both dates were run
+    assert stack.airflow.run("days", "backfill__2026-08-10T00:00:00+00:00")["start_date"] == before
+
+
+@pytest.mark.long
+def test_failed_dates_are_run_again_and_only_they(stack: Stack) -> None:
+    """The second date's text is no text; corrected, AGAIN=failed runs that date and no other."""
+    folder = stack.root / "var/inbox/mended"
+    for date, text in (("2026-09-01", b"good"), ("2026-09-08", b"\xff\xfe\xff")):
+        (folder / date / "a").mkdir(parents=True)
+        (folder / date / "a/text.txt").write_bytes(text)
+    command = ("backfill", "--pipeline", WORDS, "--inbox", str(folder), "--from", "2026-08-31", "--to", "2026-09-07")
+    done = stack.cli(*command, "--parallel", "1", "--backward", check=False)
+    assert done.returncode == 1
+    assert "1 of 2 dates failed: 2026-09-07" in done.stdout
+    assert "make backfill FROM=2026-08-31 TO=2026-09-07 AGAIN=failed" in " ".join(done.stdout.split())
+    began = {r["logical_date"]: r["start_date"] for r in _september(stack)}
+    assert began["2026-09-07T00:00:00Z"] < began["2026-08-31T00:00:00Z"]  # backward, one by one
+    (folder / "2026-09-08/a/text.txt").write_bytes(b"good too")
+    again = stack.cli(*command, "--again", "failed")
+    assert "1 dates: 2026-09-07" in again.stdout
+    assert {r["state"] for r in _september(stack)} == {"success"}
+    after = {r["logical_date"]: r["start_date"] for r in _september(stack)}
+    assert after["2026-08-31T00:00:00Z"] == began["2026-08-31T00:00:00Z"]
+
+
+def _september(stack: Stack) -> list[dict]:
+    wanted = {"logical_date_gte": "2026-08-31T00:00:00Z", "logical_date_lte": "2026-09-07T00:00:00Z"}
+    return stack.airflow.call("GET", "dags/words/dagRuns", params=wanted)["dag_runs"]
+
+
+@pytest.fixture
+def slow(stack: Stack) -> Iterator[backfill.Dates]:
+    """A backfill that takes a while; cancelled at the end."""
+    moment = backfill.date("2026-11-16")
+    conf = {"rank.seconds": 60, "inbox": str(stack.root / "var/inbox/texts"), "revision": "HEAD"}
+    dates = backfill.Dates("words", moment, moment, conf)
+    number = backfill.start(stack.airflow, dates)
+    yield dates
+    stack.airflow.call("PUT", f"backfills/{number}/cancel")
+
+
+@pytest.mark.long
+def test_one_backfill_at_a_time(stack: Stack, slow: backfill.Dates) -> None:
+    other = backfill.date("2026-11-09")
+    with pytest.raises(BadInput, match="a backfill of words is running, there can be one"):
+        backfill.start(stack.airflow, backfill.Dates("words", other, other))
+    with pytest.raises(RepriseError, match="backfills"):
+        stack.airflow.call("POST", "backfills", json=slow.body())

@@ -1,0 +1,155 @@
+"""Runs that start by themselves: a schedule with nothing new, an inbox with something new, and who is told."""
+
+import email
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from email.policy import default
+
+import pytest
+from aiosmtpd.controller import Controller
+from conftest import Stack, commit
+
+pytestmark = pytest.mark.long
+
+TICKING = '''"""Texts, every minute."""
+
+import os
+
+os.environ["REPRISE_INBOX"] = {inbox!r}
+os.environ["AIRFLOW_CONN_SMTP_DEFAULT"] = (
+    "smtp://127.0.0.1:{port}/?disable_ssl=true&disable_tls=true&from_email=reprise%40example.org"
+)
+os.environ["REPRISE_SCHEDULE"] = "on"
+from reprise.notify import mail
+from reprise.render import pipeline_dag
+
+dag = pipeline_dag("pipelines/ticking", schedule="* * * * *", notify=[mail("team@example.org")])
+del os.environ["REPRISE_SCHEDULE"]
+'''
+WATCHED = '''"""Texts, when there are new ones."""
+
+import os
+
+os.environ["REPRISE_INBOX"] = {inbox!r}
+from reprise.render import pipeline_dag
+from reprise.schedule import when_new_data
+
+dag = pipeline_dag("pipelines/watched", schedule=when_new_data(at_most="daily"))
+'''
+
+
+class Letters:
+    """A mail server that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, str]] = []
+
+    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
+        """aiosmtpd calls it for each mail."""
+        message = email.message_from_bytes(envelope.content, policy=default)  # type: ignore[attr-defined]
+        body = message.get_body(("html", "plain"))
+        self.got.append((message["subject"], body.get_content() if body else ""))
+        return "250 OK"
+
+
+@pytest.fixture(scope="module")
+def letters() -> Iterator[tuple[Letters, int]]:
+    """A running mail server and its port."""
+    kept = Letters()
+    server = Controller(kept, hostname="127.0.0.1", port=0)
+    server.start()
+    yield kept, server.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def running(stack: Stack, letters: tuple[Letters, int]) -> Iterator[None]:
+    """Both DAGs, as a user would add them; Airflow is asked to look at once."""
+    for name, text in (("ticking", TICKING), ("watched", WATCHED)):
+        shutil.copytree(stack.root / "pipelines/words", stack.root / "pipelines" / name)
+        inbox = stack.root / "var/inbox" / name
+        _arrive(stack, name, "2026-11-01", f"{name} is new")
+        (stack.root / f"dags/{name}.py").write_text(text.format(inbox=str(inbox), port=letters[1]))
+    commit(stack.root, "Two pipelines that run by themselves")
+    stack.cli("airflow", "dags", "reserialize")
+    yield
+    for name in ("ticking", "watched"):
+        stack.airflow.call("PATCH", f"dags/{name}", json={"is_paused": True})
+        (stack.root / f"dags/{name}.py").unlink()
+    commit(stack.root, "Without them")
+
+
+def _arrive(stack: Stack, inbox: str, date: str, text: str) -> None:
+    folder = stack.root / "var/inbox" / inbox / date / "a"
+    folder.mkdir(parents=True)
+    (folder / "text.txt").write_text(text)
+
+
+def _wait(what: str, done: Callable[[], object], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"not after {seconds} s: {what}"
+        time.sleep(1)
+
+
+def _ended(stack: Stack, dag_id: str, kind: str) -> list[dict]:
+    wanted = {"run_type": kind, "order_by": "run_after"}
+    runs = stack.airflow.call("GET", f"dags/{dag_id}/dagRuns", params=wanted)["dag_runs"]
+    return [run for run in runs if run["state"] in ("success", "failed")]
+
+
+def test_a_scheduled_run_with_nothing_new_ends_in_seconds(
+    stack: Stack, running: None, letters: tuple[Letters, int]
+) -> None:
+    _wait("three scheduled runs", lambda: len(_ended(stack, "ticking", "scheduled")) >= 3)
+    runs = _ended(stack, "ticking", "scheduled")
+    assert {run["state"] for run in runs} == {"success"}
+    stages = ("take", "count", "rank")
+    verdicts = [[stack.airflow.xcom("ticking", r["dag_run_id"], s)["verdict"] for s in stages] for r in runs]
+    assert verdicts[0] != ["cached"] * 3 and verdicts[-1] == ["cached"] * 3
+    last = runs[-1]
+    said = "\n".join(stack.airflow.log("ticking", last["dag_run_id"], "open", 1))
+    assert "nothing new: every stage's result is known" in said
+    opened = stack.airflow.xcom("ticking", last["dag_run_id"], "open")
+    assert opened["as_of"][:16] == last["data_interval_end"][:16]
+    assert last["duration"] < 60, "on a busy machine; 5 s on a quiet one"
+    told = [subject for subject, _ in letters[0].got]
+    ran = sum(one != ["cached"] * 3 for one in verdicts)
+    assert len(told) == ran, "nothing new is no news"
+    assert told[0] == f"ticking: success: {runs[0]['dag_run_id']}"
+    assert "ran: take, count, rank" in letters[0].got[0][1]
+
+
+def test_a_failed_run_is_told_of(stack: Stack, running: None, letters: tuple[Letters, int]) -> None:
+    stack.airflow.trigger("ticking", "doomed", {"revision": "nowhere"})
+    _wait("the failure", lambda: stack.airflow.run("ticking", "doomed")["state"] == "failed")
+    _wait("a mail", lambda: any(subject == "ticking: failure: doomed" for subject, _ in letters[0].got), 60)
+    [text] = [text for subject, text in letters[0].got if "doomed" in subject]
+    assert "/dags/ticking/runs/doomed" in text
+
+
+def test_new_data_starts_a_run_and_nothing_new_does_not(stack: Stack, running: None) -> None:
+    def look(name: str) -> str:
+        stack.airflow.trigger("watched-inbox", name, {})
+        _wait("a look", lambda: stack.airflow.run("watched-inbox", name)["state"] == "success")
+        [task] = stack.airflow.tasks("watched-inbox", name)
+        return str(task["state"])
+
+    assert look("first") == "success"
+    _wait("the run of what is new", lambda: len(_ended(stack, "watched", "asset_triggered")) == 1)
+    assert look("second") == "skipped"
+    _arrive(stack, "watched", "2026-11-08", "and more")
+    assert look("third") == "success"
+    _wait("the run of what is new", lambda: len(_ended(stack, "watched", "asset_triggered")) == 2)
+    texts = [
+        stack.airflow.xcom("watched", run["dag_run_id"], "record")["metrics"]["texts"]
+        for run in _ended(stack, "watched", "asset_triggered")
+    ]
+    assert texts == [1, 2]
+    [event] = [
+        e
+        for e in stack.airflow.call("GET", "assets/events", params={"limit": 100})["asset_events"]
+        if e["name"] == "watched/inbox" and e["source_run_id"] == "third"
+    ]
+    assert event["extra"]["new"] == ["2026-11-08"]

@@ -1,0 +1,138 @@
+"""Who becomes champion: what open pins, and what the gate does with the comparison."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from reprise import champion, gate, manifest
+from reprise.errors import BadInput, RepriseError
+from reprise.messages import Champion, Recorded
+from reprise.pipeline import Artifact, Meta, Out, Pipeline, Stage
+from reprise.settings import Settings
+from reprise.workspace import Workspace
+
+PIPELINE = Pipeline(
+    "p",
+    (
+        Stage("make", "true", outs=(Out("m/model.onnx"),)),
+        Stage("compare", "true", deps=("champion", "m/model.onnx"), upstream=("make",), meta=Meta(champion="net")),
+    ),
+    (Artifact("net", "m/model.onnx", "model"),),
+)
+OLD = {"name": "net", "version": "1", "md5": "old"}
+
+
+class Registry:
+    """Stands for MLflow's registry; the system tests meet the real one."""
+
+    uri = "http://mlflow"
+
+    def __init__(self, held: dict[str, str] | None) -> None:
+        self.held = held
+        self.said: dict[str, str] = {}
+
+    def alias(self, name: str, alias: str) -> dict[str, str] | None:
+        assert (name, alias) == ("net", "champion")
+        return self.held
+
+    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> bool:
+        self.held = {"version": version, **tags}
+        return True
+
+    def tags(self, run: str, tags: Mapping[str, str]) -> None:
+        self.said = dict(tags)
+
+
+def test_open_pins_the_champion_its_absence_or_nothing() -> None:
+    assert champion.pin(Registry({"version": "1", "md5": "old"}), "net", past=False)["pin"] == OLD
+    none = champion.pin(Registry({}), "net", past=False)
+    assert (none["pin"], none["version"]) == ({}, "")
+    away = champion.pin(Registry(None), "net", past=False)
+    assert (away["pin"], away["version"]) == ({}, None)
+    assert "MLflow" in away["why"]
+
+
+def test_a_run_of_a_past_date_sees_no_champion() -> None:
+    past = champion.pin(Registry({"version": "1", "md5": "old"}), "net", past=True)
+    assert (past["pin"], past["version"]) == ({}, None)
+
+
+def test_a_champion_of_unknown_bytes_is_refused() -> None:
+    with pytest.raises(BadInput, match="version 7, which no run has registered"):
+        champion.pin(Registry({"version": "7"}), "net", past=False)
+
+
+def test_a_run_that_makes_the_champion_again_pins_what_that_won_against() -> None:
+    held = {"version": "2", "md5": "new", champion.BEFORE: json.dumps(OLD)}
+    pinned = champion.pin(Registry(held), "net", past=False)
+    known = {"make": {"outs": [{"path": "m/model.onnx", "md5": "new"}]}}
+    again = champion.before(Registry(held), pinned, PIPELINE, known)
+    assert again is not None
+    assert (again["pin"], again["version"]) == (OLD, "2")
+    other = {"make": {"outs": [{"path": "m/model.onnx", "md5": "third"}]}}
+    assert champion.before(Registry(held), pinned, PIPELINE, other) is None
+    assert champion.before(Registry(held), pinned, PIPELINE, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "now", "promote", "verdict", "champion_then"),
+    [
+        ("", {}, True, "promoted", "2"),
+        ("1", {"version": "1"}, True, "promoted", "2"),
+        ("1", {"version": "1"}, False, "refused", "1"),
+        ("2", {"version": "2"}, True, "unchanged", "2"),
+        ("1", {"version": "3"}, True, "kept", "3"),  # another run was faster
+        ("", {"version": "1"}, True, "kept", "1"),
+        (None, {"version": "1"}, True, "kept", "1"),  # a backfill
+        ("1", None, True, "kept", None),  # MLflow is away
+    ],
+)
+def test_gate(
+    monkeypatch: pytest.MonkeyPatch, version: str, now: dict | None, promote: bool, verdict: str, champion_then: str
+) -> None:
+    registry = Registry(now)
+    monkeypatch.setattr(gate, "Tracker", lambda uri: registry)
+    pinned = Champion(pin=OLD if version == "1" else {}, version=version, why="because")
+    recorded = Recorded(
+        commit="c", ref="r", metrics={}, mlflow="m", models={"net": "2"}, decision={"promote": promote, "reason": "so"}
+    )
+    judged = gate.judge(Settings(), "net", pinned, recorded, "run-1")
+    assert judged["verdict"] == verdict
+    assert (registry.held or {}).get("version") == champion_then
+    assert registry.said["gate"] == verdict
+    if verdict == "promoted":
+        assert registry.held is not None
+        assert json.loads(registry.held[champion.BEFORE]) == pinned["pin"]
+
+
+def test_a_comparison_that_does_not_decide_is_an_error() -> None:
+    assert gate.decision({"promote": True, "reason": "r", "auc": 1}, "compare") == {"promote": True, "reason": "r"}
+    with pytest.raises(RepriseError, match="stage compare compares"):
+        gate.decision({"promote": 1, "reason": "r"}, "compare")
+
+
+def test_lost_bytes_of_the_champion_are_named(tmp_path: Path) -> None:
+    class Empty(Workspace):
+        def get(self, md5: str, file: Path) -> None:
+            raise RepriseError("gone", "")
+
+    (tmp_path / "p").mkdir()
+    with pytest.raises(BadInput, match="net version 1 is neither in the cache nor in the remote"):
+        champion.place(Empty(tmp_path, "p"), PIPELINE, OLD)
+    champion.place(Empty(tmp_path, "p"), PIPELINE, {})
+    assert (tmp_path / "p/champion/champion.json").read_bytes() == b"{}\n"
+
+
+def test_meta_champion_is_checked() -> None:
+    manifest._check_champion(PIPELINE)
+    no_dep = Pipeline("p", (Stage("compare", "true", meta=Meta(champion="net")),), PIPELINE.artifacts)
+    with pytest.raises(BadInput, match="but not the folder"):
+        manifest._check_champion(no_dep)
+    no_model = Pipeline("p", PIPELINE.stages, ())
+    with pytest.raises(BadInput, match="no artifact of type model"):
+        manifest._check_champion(no_model)
+    two = Pipeline("p", (*PIPELINE.stages, *no_dep.stages), PIPELINE.artifacts)
+    with pytest.raises(BadInput, match="both have meta champion"):
+        manifest._check_champion(two)

@@ -1,0 +1,116 @@
+"""The learning curve, from records and the registry; and what a backfill asks of Airflow."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reprise import backfill, history
+from reprise.errors import BadInput, RepriseError
+
+
+@dataclass
+class Record:
+    """As records.Record, without git."""
+
+    run_id: str
+    as_of: str | None
+    auc: float
+    version: str
+    dates: tuple[str, ...]
+    commit: str = "c"
+    about: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.about = {
+            "as_of": self.as_of,
+            "models": {"net": self.version} if self.version else {},
+            "metrics": {"auc": self.auc, "compare.gain": 0.0},
+        }
+
+    @property
+    def listing(self) -> dict[str, list[dict[str, Any]]]:
+        return {date: [{"path": f"{date}/a", "size": 500_000}] * 2 for date in self.dates}
+
+
+class Registry:
+    def versions(self, name: str) -> list[dict[str, str]]:
+        return [{"version": "1", "champion.run": "a"}, {"version": "2"}, {"version": "3", "champion.run": "d"}]
+
+    def alias(self, name: str, alias: str) -> dict[str, str]:
+        return {"version": "3"}
+
+
+RECORDS = [
+    Record("late", "2026-11-16T00:00:00+00:00", 0.9, "2", ("2026-11-01", "2026-11-08")),
+    Record("a", "2026-11-09T00:00:00+00:00", 0.7, "", ("2026-11-01",)),
+    Record("again", "2026-11-09T00:00:00+00:00", 0.8, "1", ("2026-11-01",)),
+    Record("d", None, 0.95, "3", ("2026-11-01", "2026-11-08", "2026-11-22")),
+]
+
+
+def test_a_row_a_date_the_last_run_counts() -> None:
+    found = history.rows(RECORDS, Registry())
+    assert [(row.date, row.run_id, row.partitions, row.files, row.size, row.state) for row in found] == [
+        ("2026-11-09", "again", 1, 2, 1_000_000, "was champion"),
+        ("2026-11-16", "late", 2, 4, 2_000_000, "candidate"),
+        ("2026-11-22", "d", 3, 6, 3_000_000, "champion"),
+    ]
+    assert history.chosen(found, "") == ["auc"]
+    assert history.chosen(found, "compare.gain, auc") == ["compare.gain", "auc"]
+    with pytest.raises(BadInput, match="no run has a metric 'acu'"):
+        history.chosen(found, "acu")
+
+
+def test_table_and_plot(tmp_path: Path) -> None:
+    found = history.rows(RECORDS, Registry())
+    assert history.table(found, ["auc"]).row_count == 3
+    history.write_csv(found, ["auc"], tmp_path / "h/x.csv")
+    assert (tmp_path / "h/x.csv").read_text().splitlines()[1] == "2026-11-09,again,c,1,2,1000000,0.8,was champion"
+    history.plot(found, ["auc"], "p", tmp_path / "h/x.png")
+    assert (tmp_path / "h/x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_backfill_asks_for() -> None:
+    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"), {"revision": "c"}, "failed")
+    assert dates.body()["from_date"] == "2026-11-01T00:00:00+00:00"
+    assert (dates.body()["reprocess_behavior"], dates.body()["max_active_runs"]) == ("failed", 2)
+    with pytest.raises(BadInput, match="AGAIN=failed or AGAIN=all"):
+        backfill.Dates("p", dates.first, dates.last, again="some").body()
+    with pytest.raises(BadInput, match="'yesterday' is no date"):
+        backfill.date("yesterday")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Airflow refused POST backfills: p has a non-periodic schedule that does not support backfills", "no dates"),
+        ("Airflow refused POST backfills: There is already a running backfill for dag p", "there can be one"),
+        ("Airflow refused POST backfills: Backfill cannot be executed for future dates.", "future dates"),
+    ],
+)
+def test_refusals_say_what_to_do(said: str, told: str) -> None:
+    class Refusing:
+        url = "http://airflow"
+
+        def call(self, method: str, path: str, **_: Any) -> Any:
+            if method == "GET":
+                return {"backfills": []}
+            raise RepriseError(said, "make logs")
+
+    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"))
+    with pytest.raises(BadInput, match=told):
+        backfill.start(Refusing(), dates)
+
+
+def test_failed_dates_are_named_with_the_way_to_run_them_again() -> None:
+    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"))
+    runs = [
+        {"logical_date": f"2026-11-{day}T00:00:00Z", "state": s} for day, s in (("02", "failed"), ("09", "success"))
+    ]
+    error = backfill.failed(dates, runs)
+    assert error is not None
+    assert "1 of 2 dates failed: 2026-11-02" in str(error)
+    assert error.fix == "make backfill FROM=2026-11-01 TO=2026-11-22 AGAIN=failed"
+    assert backfill.failed(dates, runs[1:]) is None
