@@ -38,9 +38,9 @@ up: setup ## start Airflow and MLflow on this machine
 down: ## stop them
 	@$(REPRISE) down
 
-run: image ## trigger a run and follow it: PARAMS="train.epochs=5" INBOX=FOLDER REVISION=REF AS_OF=DATE PIPELINE=FOLDER
+run: image ## trigger a run and follow it: PARAMS="train.epochs=5" INBOX=PLACE REVISION=REF AS_OF=DATE ARRIVED=DATE PIPELINE=FOLDER
 	@$(REPRISE) run $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(PARAMS),--params '$(PARAMS)') $(if $(INBOX),--inbox "$(INBOX)") \
-	    $(if $(REVISION),--revision "$(REVISION)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(IGNORE_CACHE),--ignore-cache)
+	    $(if $(REVISION),--revision "$(REVISION)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(ARRIVED),--arrived "$(ARRIVED)") $(if $(IGNORE_CACHE),--ignore-cache)
 
 backfill: image ## run past dates, each on what had arrived by its end: FROM=DATE TO=DATE DRY=1 AGAIN=failed PARALLEL=2 BACKWARD=1 REVISION=REF PARAMS= INBOX=
 	@$(REPRISE) backfill --from "$(FROM)" --to "$(TO)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(DRY),--dry-run) \

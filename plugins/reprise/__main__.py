@@ -16,6 +16,7 @@ from reprise.errors import BadInput, RepriseError
 from reprise.messages import GATE, OPEN, RECORD
 from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
+from reprise.stores import absolute
 
 console = Console(soft_wrap=True)
 
@@ -51,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "trigger a run and follow it")
     run.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
     run.add_argument("--params", default="", help='overrides, such as "train.epochs=5 detect.device=cpu"')
-    run.add_argument("--inbox", help="folder of photographs, with or without date folders")
+    run.add_argument("--inbox", help="folder, object-store URL or list of photographs, with or without dates")
+    run.add_argument("--arrived", help="date on which an inbox without dates arrived")
     run.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)")
     run.add_argument("--as-of", help="see only what had arrived before this date")
     run.add_argument("--ignore-cache", action="store_true", help="run every stage, known or not")
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     past.add_argument("--params", default="", help="overrides, as of run")
     past.add_argument("--inbox", help="as of run")
     past.add_argument("--revision", default="HEAD", help="as of run; one for all dates")
-    past.set_defaults(as_of=None, ignore_cache=False)
+    past.set_defaults(as_of=None, arrived=None, ignore_cache=False)
     history = add("history", _history, "for each date: data, metrics, champion or candidate")
     history.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
     history.add_argument("--metrics", default="", help="names of the numbers to show, separated by commas")
@@ -74,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     airflow.add_argument("args", nargs=argparse.REMAINDER, help="such as: backfill create --dag-id faces …")
     listing = add("list", _list, "write a pipeline's source.json from an inbox, for `dvc repro` by hand")
     listing.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
-    listing.add_argument("--inbox", required=True, help="folder of photographs, with or without date folders")
+    listing.add_argument("--inbox", required=True, help="folder, object-store URL or list of photographs")
     listing.add_argument("--checkout", type=Path, default=ROOT, help="repository to write into (default: this one)")
     return parser
 
@@ -89,7 +91,7 @@ def _list(settings: Settings, args: argparse.Namespace) -> None:
     if git.git(args.checkout, "ls-files", str(target.relative_to(args.checkout))):
         console.print(f"{target} is part of this commit: kept", highlight=False)
         return
-    listing = inbox.list_inbox(Path(args.inbox), None, settings.var / "hashes")
+    listing = inbox.look(settings, args.inbox)
     target.write_bytes(inbox.dump(listing))
     console.print(f"{target}: {sum(map(len, listing['partitions'].values()))} files", highlight=False)
 
@@ -193,6 +195,7 @@ def _conf(request: Any) -> dict[str, Any]:
         **request.overrides,
         "revision": request.revision,
         **({"inbox": request.inbox} if request.inbox else {}),
+        **({"arrived": request.arrived} if request.arrived else {}),
         **({"ignore_cache": True} if request.ignore_cache else {}),
     }
 
@@ -216,7 +219,8 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
         run_id=f"{name}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}",
         revision=git.resolve(ROOT, args.revision),
         overrides=params.parse_overrides(args.params),
-        inbox=str(Path(args.inbox).resolve()) if args.inbox else None,
+        inbox=absolute(args.inbox) if args.inbox else None,
+        arrived=args.arrived,
         as_of=as_of.replace(tzinfo=dt.UTC) if as_of and as_of.tzinfo is None else as_of,
         ignore_cache=args.ignore_cache,
     )

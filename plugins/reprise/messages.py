@@ -32,6 +32,8 @@ class Opened(TypedDict):
     """The md5 under which source.json lies in cache and remote; None where no stage reads an inbox."""
     inbox: str | None
     as_of: str | None
+    relisted: dict[str, dict[str, Any]]
+    """Arrival dates that are not as an earlier run took them: :mod:`reprise.relisted`."""
     images: dict[str, str]
     """Stage → image name."""
     image_id: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reprise import champion, git, image, inbox, manifest, params
+from reprise import champion, connection, git, image, inbox, manifest, params, relisted
 from reprise.errors import BadInput, RepriseError
 from reprise.messages import Champion, Entry, Opened
 from reprise.pipeline import Pipeline
@@ -33,6 +33,8 @@ class Request:
     inbox: str | None = None
     as_of: dt.datetime | None = None
     """Only what had arrived before this moment is seen; None: everything."""
+    arrived: str | None = None
+    """The date on which an inbox without dates arrived."""
     ignore_cache: bool = False
     """Run every stage, known or not."""
     past: bool = False
@@ -82,10 +84,7 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
         )
     text = params.apply(workspace.folder, request.overrides)
     (workspace.folder / params.FILE).write_text(text)
-    if pipeline.reads_inbox:
-        source = request.inbox or settings.inbox
-        listing = inbox.list_inbox(Path(source), request.as_of, settings.var / "hashes")
-        (workspace.folder / manifest.LISTING).write_bytes(inbox.dump(listing))
+    differs = _list_inbox(settings, request, workspace, pipeline) if pipeline.reads_inbox else {}
     images = {stage.name: stage.meta.image or image.image_name(workspace.path) for stage in pipeline.stages}
     for name in sorted(set(images.values())):
         if not image.image_exists(name):
@@ -97,7 +96,17 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
             "dvc gc -w, or free disk",
         )
     workspace.probe_remote()
-    return Checked(revision, workspace, pipeline, text, images)
+    return Checked(revision, workspace, pipeline, text, images, differs)
+
+
+def _list_inbox(settings: Settings, request: Request, workspace: Workspace, pipeline: Pipeline) -> relisted.Differences:
+    """Write source.json, and find what of it is not as earlier runs took it."""
+    place = request.inbox or settings.inbox
+    if any(stage.meta.source and stage.meta.network != "host" for stage in pipeline.stages):
+        connection.refuse_loopback(settings, inbox.split(place)[0])
+    listing = inbox.look(settings, place, request.as_of, request.arrived)
+    (workspace.folder / manifest.LISTING).write_bytes(inbox.dump(listing))
+    return relisted.since_records(settings, pipeline, place, listing, request.as_of)
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ class Checked:
     pipeline: Pipeline
     params: str
     images: dict[str, str]
+    relisted: relisted.Differences
 
 
 def open_run(
@@ -133,6 +143,7 @@ def open_run(
             listing=checked.workspace.put(listing) if reads_inbox else None,
             inbox=(request.inbox or settings.inbox) if reads_inbox else None,
             as_of=request.as_of.isoformat() if request.as_of else None,
+            relisted=checked.relisted,
             images=checked.images,
             image_id=image_id,
             ignore_cache=request.ignore_cache,

@@ -127,6 +127,7 @@ def _commit(
         "revision": opened["revision"],
         "as_of": opened["as_of"],
         "inbox": opened["inbox"],
+        **({"relisted": opened["relisted"]} if opened["relisted"] else {}),
         "images": opened["images"],
         "image_id": opened["image_id"],
         "mlflow_run": opened["mlflow"],

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import DAG, BaseNotifier, Param, get_current_context, task
 
-from reprise import assets, manifest, params, pools
+from reprise import assets, manifest, params, pools, relisted
 from reprise.messages import GATE, OPEN, RECORD, Opened
 from reprise.notify import default, on_failure, tell_ended
 from reprise.opening import Request
@@ -18,7 +18,7 @@ from reprise.stage_operator import StageOperator
 from reprise.tries import tried_again_or_not
 
 _RUN = "run"
-_RESERVED = ("revision", "inbox", "as_of", "ignore_cache")
+_RESERVED = ("revision", "inbox", "as_of", "arrived", "ignore_cache")
 
 
 def pipeline_dag(
@@ -152,6 +152,8 @@ def say_plan(pipeline: Pipeline, opened: Opened) -> None:
         print(f"champion: {opened['champion']['why']}")
     if len(opened["known"]) == len(pipeline.stages):
         print("nothing new: every stage's result is known, no container starts and no model is made")
+    for line in relisted.lines(opened["relisted"]):
+        print(f"  warning: {line}; this run takes what is there now")
     for stage in pipeline.stages:
         print(
             f"  {stage.name}: {'cached' if stage.name in opened['known'] else 'to run, unless its inputs come out as before'}"
@@ -174,6 +176,7 @@ def _request(pipeline: Pipeline, context: Any) -> Request:
         overrides=overrides,
         inbox=given.get("inbox") or None,
         as_of=as_of,
+        arrived=given.get("arrived") or None,
         ignore_cache=bool(given.get("ignore_cache")),
         # The schedule's own runs see what had arrived by now; every other run with a date looks back.
         past=as_of is not None and run.run_type not in ("scheduled", "asset_triggered"),
@@ -196,11 +199,15 @@ def _form(schema: dict[str, Any], inbox: str | None) -> dict[str, Param]:
         ),
     }
     if inbox:
-        about = f"Folder of photographs or other files, with or without date folders. Empty: {inbox}"
+        about = f"Folder, object-store URL or list (.csv, .parquet), with or without dates. Empty: {inbox}"
         form["inbox"] = Param(None, type=["null", "string"], title="Inbox", section=_RUN, description=about)
         about = "See only what had arrived before this moment. Empty: the run's data interval, or everything."
         form["as_of"] = Param(
             None, type=["null", "string"], format="date-time", title="As of", section=_RUN, description=about
+        )
+        about = "Date on which an inbox without dates arrived; names its partition."
+        form["arrived"] = Param(
+            None, type=["null", "string"], format="date", title="Arrived", section=_RUN, description=about
         )
     for name, leaf in params.leaves(schema).items():
         form[name] = _field(name, leaf)

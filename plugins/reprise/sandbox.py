@@ -15,7 +15,6 @@ from reprise.workspace import Workspace
 
 REPO = "/repo"
 """Where the repository lies in the container: no path of the host gets into an output."""
-INBOX = "/inbox"
 LIVE = "/live"
 
 
@@ -64,15 +63,13 @@ class Sandbox:
         """The pipeline's folder in the container."""
         return f"{REPO}/{self.workspace.pipeline}"
 
-    def mounts(self, inbox: str | None) -> list[Mount]:
-        """Binds: the sandbox writable, each dep over it read-only, and the inbox for a source stage."""
+    def mounts(self) -> list[Mount]:
+        """Binds: the sandbox writable, and each dep over it read-only."""
         binds = [Mount(REPO, str(self.path), "bind"), Mount(LIVE, str(self.live), "bind")]
         for dep in self.stage.deps:
             target = os.path.normpath(PurePosixPath(self.working_dir, dep))
             source = str(self.shown.get(dep, self.workspace.folder / dep).resolve())
             binds.append(Mount(target, source, "bind", read_only=True))
-        if self.stage.meta.source and inbox:
-            binds.append(Mount(INBOX, str(Path(inbox).resolve()), "bind", read_only=True))
         return binds
 
     def collect(self) -> None:

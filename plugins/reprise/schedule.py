@@ -92,7 +92,7 @@ def watcher(pipeline: str, at_most: str, notified: Mapping[str, Any]) -> DAG:
             context = get_current_context()
             settings = load_settings()
             with tried_again_or_not():
-                listing = inbox.list_inbox(Path(settings.inbox), None, settings.var / "hashes")
+                listing = inbox.look(settings, settings.inbox)
             now = digests(listing)
             new = changed(_seen(context, asset), now)
             if not new:

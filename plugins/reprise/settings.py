@@ -23,6 +23,9 @@ class Settings:
     """This node's folder for everything that can be made again: workspaces, services' state, logs."""
     inbox: str = str(ROOT / "var/inbox/synthetic")
     """The inbox of a run that names none."""
+    connection: str = ""
+    """File with address and credentials of the store that inboxes lie in, as fsspec's configuration writes them; empty:
+    the ordinary environment variables and files of the store's own tools."""
     mlflow: str = "http://127.0.0.1:5000"
     """The MLflow tracking server."""
     airflow: str = "http://127.0.0.1:8080"

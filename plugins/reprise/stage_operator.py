@@ -23,8 +23,9 @@ from reprise.messages import OPEN, Done, Entry, Opened
 from reprise.opening import clear, task_folder
 from reprise.pipeline import Pipeline, Stage
 from reprise.plan import find_again
-from reprise.sandbox import INBOX, LIVE, Sandbox
+from reprise.sandbox import LIVE, Sandbox
 from reprise.settings import load as load_settings
+from reprise.source import Source
 from reprise.tracking import LiveForwarder, Tracker
 from reprise.tries import tried_again_or_not
 from reprise.workspace import Workspace, producers
@@ -182,12 +183,9 @@ class StageOperator(DockerOperator):
         self.image = opened["images"][self.stage.name]
         self.user = f"{os.getuid()}:{os.getgid()}"
         self.working_dir = os.path.normpath(f"{sandbox.working_dir}/{self.stage.wdir}")
-        self.mounts = sandbox.mounts(opened["inbox"])
-        self.environment = {
-            "HOME": "/tmp",
-            "LIVE": LIVE,
-            **({"INBOX": INBOX} if self.stage.meta.source else {}),
-        }
+        source = self._open_source(opened)
+        self.mounts = sandbox.mounts() + (source.mounts if source else [])
+        self.environment = {"HOME": "/tmp", "LIVE": LIVE, **(source.environment if source else {})}
         runs = {child: "", opened["mlflow"]: f"{self.stage.name}/"} if child and opened["mlflow"] else {}
         live = LiveForwarder(tracker, sandbox.live, runs) if runs else None
         if live:
@@ -196,6 +194,8 @@ class StageOperator(DockerOperator):
         try:
             super().execute({})
             ended = "FINISHED"
+            if source:
+                source.done()
         except DockerContainerFailedException as error:
             raise self._explain(error) from None
         finally:
@@ -215,6 +215,12 @@ class StageOperator(DockerOperator):
                 f"stage {self.stage.name} was killed (exit code {code}: {why}); last lines:\n{last}"
             )
         return AirflowFailException(f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}")
+
+    def _open_source(self, opened: Opened) -> Source | None:
+        """The world, for a stage that may see it."""
+        if not (self.stage.meta.source and opened["inbox"] and opened["listing"] and self.work):
+            return None
+        return Source.prepare(load_settings(), opened["inbox"], opened["listing"], self.work)
 
     def _choose_device(self) -> str:
         """Ask Docker for the GPUs that the stage wants, where the host has any; say so where it has not."""

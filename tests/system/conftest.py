@@ -42,7 +42,8 @@ class Stack:
 
     def run(self, *args: str, inbox: str = "texts", pipeline: str = WORDS) -> "Run":
         """Trigger a run, follow it to its good end and read what it left."""
-        output = self.cli("run", "--pipeline", pipeline, "--inbox", str(self.root / "var/inbox" / inbox), *args).stdout
+        place = inbox if "://" in inbox else str(self.root / "var/inbox" / inbox)
+        output = self.cli("run", "--pipeline", pipeline, "--inbox", place, *args).stdout
         return self.read(pipeline.rsplit("/", 1)[-1], output)
 
     def read(self, dag_id: str, output: str) -> "Run":
@@ -95,6 +96,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "PYTHONPATH": str(root / "plugins"),
         "REPRISE_AIRFLOW": f"http://127.0.0.1:{ports[0]}",
         "REPRISE_MLFLOW": f"http://127.0.0.1:{ports[1]}",
+        "REPRISE_CONNECTION": str(root / "var/connection.json"),  # read where an inbox is a URL
         "COLUMNS": "160",
     }
     stack = Stack(root, env)

@@ -31,7 +31,12 @@ def entry(path: str, data: bytes) -> dict[str, str | int]:
     ],
 )
 def test_identity_is_the_folder_that_holds_the_file(path: str, partition: str, identity: str | None) -> None:
-    assert inbox.identity(path, partition) == identity
+    assert inbox.identity(inbox.Entry(path), partition) == identity
+
+
+def test_a_list_knows_better_than_folders() -> None:
+    assert inbox.identity(inbox.Entry("2026-11-01/Ann/x.jpg", identity="Bob"), "2026-11-01") == "Bob"
+    assert inbox.identity(inbox.Entry("http://host/Ann/x.jpg", url="http://host/Ann/x.jpg"), "undated") is None
 
 
 @pytest.mark.parametrize("path", ["../x.jpg", "/etc/passwd", "a/../../x.jpg"])
@@ -42,7 +47,7 @@ def test_a_listing_cannot_lead_out_of_the_inbox(path: str, tmp_path: Path) -> No
 
 
 def test_a_damaged_listing_is_one_line(tmp_path: Path) -> None:
-    for text in ("", "{}", '{"partitions": {"a": [{"path": "x"}]}}', '{"partitions": []}'):
+    for text in ("", "{}", '{"partitions": {"a": [{"size": 1}]}}', '{"partitions": []}'):
         (tmp_path / "source.json").write_text(text)
         with pytest.raises(SystemExit, match="is no source listing"):
             inbox.listing(tmp_path / "source.json")
@@ -53,13 +58,17 @@ def test_take_tells_why_a_file_cannot_be_taken(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "grown").write_bytes(b"good and more")
     (tmp_path / "edited").write_bytes(b"evil")
+    folder = inbox.Folder(tmp_path)
 
     def reason(path: str, data: bytes = b"good", most: int = 100) -> str:
         with pytest.raises(inbox.Missing) as missing:
-            inbox.take(tmp_path, inbox.Entry(**entry(path, data)), most)  # type: ignore[arg-type]
+            inbox.take(folder, inbox.Entry(**entry(path, data)), most)  # type: ignore[arg-type]
         return missing.value.reason
 
-    assert inbox.take(tmp_path, inbox.Entry(**entry("good", b"good")), 4) == b"good"  # type: ignore[arg-type]
+    good = entry("good", b"good")
+    assert inbox.take(folder, inbox.Entry(**good), 4) == (b"good", good["sha256"])  # type: ignore[arg-type]
+    with pytest.raises(inbox.Missing, match="did not have it"):
+        inbox.take(folder, inbox.Entry("good"), 4)
     assert reason("gone") == "vanished"
     assert reason("good/below") == "vanished"
     assert reason("folder") == "unreadable"
@@ -74,7 +83,7 @@ def stage(tmp_path: Path) -> Path:
     for name in ("download.py", "params/__init__.py", "params/download.py", "params.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(PIPELINE / name, tmp_path / name)
-    for name in ("partitions", "progress", "inbox"):
+    for name in ("partitions", "progress", "inbox", "fetch"):
         (tmp_path / "facelib").mkdir(exist_ok=True)
         shutil.copy(PIPELINE / "facelib" / f"{name}.py", tmp_path / "facelib")
     entries = {}
@@ -120,7 +129,7 @@ def test_download_without_inbox_or_with_the_wrong_one_fails_in_one_line(stage: P
     for environment, words in (
         ({}, "INBOX is not set"),
         ({"INBOX": str(stage / "none")}, "is not a folder"),
-        ({"INBOX": str(stage / "other")}, "3 of 3 listed files are missing"),
+        ({"INBOX": str(stage / "other")}, "3 of 3 listed files were rejected (3 vanished)"),
     ):
         done = run(stage, **environment)
         assert done.returncode == 1

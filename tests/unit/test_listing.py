@@ -10,11 +10,11 @@ from reprise.errors import BadInput
 from reprise.inbox import dump, list_inbox
 
 
-def fill(inbox: Path, *names: str) -> Path:
+def fill(inbox: Path, *names: str) -> str:
     for name in names:
         (inbox / name).parent.mkdir(parents=True, exist_ok=True)
         (inbox / name).write_text(name)
-    return inbox
+    return str(inbox)
 
 
 def test_a_partition_per_arrival_date(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_same_bytes_whatever_the_order_of_creation(tmp_path: Path) -> None:
 def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     inbox = fill(tmp_path / "in", "a")
     before = list_inbox(inbox, None, tmp_path / "hashes")
-    (inbox / "a").write_text("b")
+    (tmp_path / "in/a").write_text("b")
     assert list_inbox(inbox, None, tmp_path / "hashes") != before
 
 

@@ -1,0 +1,164 @@
+"""Files on the web: fetched politely, tried again, bounded in size and time, not fetched twice after a break."""
+
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.util import Retry
+
+from facelib.inbox import Missing
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+"""Answers after which another try may succeed."""
+_REASONS = {401: "forbidden", 403: "forbidden", 404: "not_found", 410: "not_found"}
+_CHUNK = 1 << 16
+
+
+class Fetcher:
+    """Fetches URLs from several threads.
+
+    :param max_bytes: a larger file is refused.
+    :param timeout: seconds without a byte after which a try has failed.
+    :param max_seconds: for one file, all its tries together.
+    :param retries: tries after the first.
+    :param backoff: seconds before the second try; doubled for each one after it. A server's Retry-After counts more.
+    :param rate: requests a second to one host.
+    :param scratch: folder that keeps what was fetched until the whole is done; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        max_bytes: int,
+        timeout: float,
+        max_seconds: float,
+        retries: int,
+        backoff: float,
+        rate: float,
+        scratch: Path | None = None,
+    ) -> None:
+        self.max_bytes, self.timeout, self.max_seconds = max_bytes, timeout, max_seconds
+        self.retries, self.backoff, self.scratch = retries, backoff, scratch
+        self._polite = _Turns(1 / rate)
+        self._local = threading.local()
+
+    def fetch(self, url: str) -> bytes:
+        """The content of a URL.
+
+        Raises Missing: not_found, forbidden, http_error, too_large, empty, timeout, unreachable.
+        """
+        kept = self.scratch / hashlib.sha256(url.encode()).hexdigest() if self.scratch else None
+        if kept and kept.is_file():
+            return kept.read_bytes()
+        data = self._get(url)
+        if not data:
+            raise Missing("empty", "the answer has no bytes")
+        if kept:
+            _keep(kept, data)
+        return data
+
+    def _get(self, url: str) -> bytes:
+        deadline = time.monotonic() + self.max_seconds
+        attempt = 0
+        while True:
+            self._polite.wait(urlsplit(url).netloc)
+            try:
+                return self._try(url, deadline)
+            except _Again as again:
+                wait = max(again.after, self.backoff * 2**attempt)
+                attempt += 1
+                if attempt > self.retries or time.monotonic() + wait > deadline:
+                    raise Missing(again.reason, f"{again.detail}, tried {attempt} times") from None
+                time.sleep(wait)
+
+    def _try(self, url: str, deadline: float) -> bytes:
+        try:
+            with self._session.get(url, stream=True, timeout=self.timeout) as answer:
+                if answer.status_code in _AGAIN:
+                    raise _Again("http_error", f"HTTP {answer.status_code}", Retry().get_retry_after(answer.raw) or 0)
+                if answer.status_code != 200:
+                    raise Missing(_REASONS.get(answer.status_code, "http_error"), f"HTTP {answer.status_code}")
+                return self._body(answer, deadline)
+        except requests.RequestException as error:  # those of urllib3 lose their type on the way through
+            if isinstance(error, requests.Timeout) or "timed out" in str(error):
+                raise _Again("timeout", f"no byte in {self.timeout:g} s") from None
+            if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+                raise _Again("unreachable", "no connection, or one that broke off") from None
+            raise Missing("unreachable", type(error).__name__) from None
+
+    def _body(self, answer: requests.Response, deadline: float) -> bytes:
+        length = int(answer.headers.get("Content-Length") or 0)
+        if length > self.max_bytes:
+            raise Missing("too_large", f"{length} bytes, allowed are {self.max_bytes}")
+        data = bytearray()
+        for chunk in answer.iter_content(_CHUNK):
+            data += chunk
+            if len(data) > self.max_bytes:
+                raise Missing("too_large", f"more than the allowed {self.max_bytes} bytes")
+            if time.monotonic() > deadline:
+                raise Missing("timeout", f"not whole after {self.max_seconds:g} s")
+        return bytes(data)
+
+    @property
+    def _session(self) -> requests.Session:
+        """A thread's own: requests does not promise that one may be shared."""
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+            self._local.session.headers["User-Agent"] = "reprise-download"
+        return self._local.session  # type: ignore[no-any-return]
+
+
+class _Again(Exception):
+    """A try failed in a way that another may not; `after` seconds, says the server."""
+
+    def __init__(self, reason: str, detail: str, after: float = 0) -> None:
+        super().__init__(detail)
+        self.reason, self.detail, self.after = reason, detail, after
+
+
+class _Turns:
+    """Makes the threads wait so that requests to one host start at least `apart` seconds apart."""
+
+    def __init__(self, apart: float) -> None:
+        self.apart = apart
+        self._next: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def wait(self, host: str) -> None:
+        """Return when it is this request's turn."""
+        with self._lock:
+            turn = max(time.monotonic(), self._next.get(host, 0))
+            self._next[host] = turn + self.apart
+        time.sleep(max(0, turn - time.monotonic()))
+
+
+def _keep(file: Path, data: bytes) -> None:
+    """Put a file in place whole or not at all. It only ever saves time: a full disk is no reason to fail."""
+    with suppress(OSError):
+        handle, part = tempfile.mkstemp(dir=file.parent)
+        with open(handle, "wb") as out:
+            out.write(data)
+        os.replace(part, file)
+
+
+def in_order(call: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Like `map` in a pool of threads, but with no more than twice as many results waiting as there are threads."""
+    left = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Result]] = deque(pool.submit(call, item) for item in islice(left, 2 * workers))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(call, item) for item in islice(left, 1))

@@ -1,0 +1,107 @@
+"""A list as an inbox: a CSV or Parquet file that names photographs, or other files, by path or URL, one a row."""
+
+import csv
+import datetime as dt
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from reprise.errors import BadInput
+
+ENDINGS = (".csv", ".parquet")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file of a list."""
+
+    number: int
+    """Row of the list, the first is 1."""
+    place: str
+    """A URL, or a path relative to the list's folder."""
+    date: str | None
+    sha256: str | None
+    labels: dict[str, str] = field(default_factory=dict)
+    """The other columns, which travel with the file: ``identity`` is one."""
+
+    @property
+    def is_url(self) -> bool:
+        """Whether it is fetched from the web rather than read beside the list."""
+        return "://" in self.place
+
+
+def is_list(inbox: str) -> bool:
+    """Whether an inbox is a list and not a folder or prefix."""
+    return inbox.lower().endswith(ENDINGS)
+
+
+def parse(name: str, data: bytes) -> list[Row]:
+    """The rows of a list.
+
+    :raises BadInput: naming the rows that are wrong, and why.
+    """
+    table = _parquet(name, data) if name.lower().endswith(".parquet") else _csv(name, data)
+    rows, wrong = [], []
+    for number, fields in enumerate(table, 1):
+        try:
+            rows.append(_row(number, fields))
+        except ValueError as error:
+            wrong.append(f"row {number}: {error}")
+    if not wrong and 0 < sum(row.date is None for row in rows) < len(rows):
+        wrong = [f"row {row.number}: no date, while others have one" for row in rows if row.date is None]
+    if wrong:
+        more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise BadInput(
+            f"the list {name} is wrong: {'; '.join(wrong[:_SHOWN])}{more}",
+            "correct it; its columns: url or path, and where known identity, date (YYYY-MM-DD), sha256",
+        )
+    return rows
+
+
+def _row(number: int, fields: dict[str, str]) -> Row:
+    """Raises ValueError where a value is missing or wrong."""
+    url, path = fields.pop("url", ""), fields.pop("path", "")
+    date, sha256 = fields.pop("date", "")[:10], fields.pop("sha256", "").lower()
+    if bool(url) == bool(path):
+        raise ValueError("it needs a url or a path, and not both")
+    if url and not re.match(r"https?://[^/]", url):
+        raise ValueError(f"{url!r} is no http or https URL")
+    if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "://" in path):
+        raise ValueError(f"{path!r} is not below the list's folder")
+    if date:
+        dt.date.fromisoformat(date)
+    if sha256 and not _SHA256.fullmatch(sha256):
+        raise ValueError(f"{sha256!r} is no SHA-256 (64 hexadecimal digits)")
+    return Row(number, url or PurePosixPath(path).as_posix(), date or None, sha256 or None, fields)
+
+
+def _csv(name: str, data: bytes) -> Iterator[dict[str, str]]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the list {name} is no UTF-8 text: {error}", "save it as CSV in UTF-8") from error
+    for fields in csv.DictReader(io.StringIO(text, newline="")):
+        yield _plain({k: v for k, v in fields.items() if k})
+
+
+def _parquet(name: str, data: bytes) -> Iterator[dict[str, str]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        batches = pq.ParquetFile(io.BytesIO(data)).iter_batches()
+        for batch in batches:
+            yield from map(_plain, batch.to_pylist())
+    except pa.ArrowException as error:
+        raise BadInput(f"the list {name} is no Parquet file: {error}", f"write {name} again") from error
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, str]:
+    """Names in small letters, values as text without blanks around; what is empty is left out."""
+    texts = {str(name).strip().lower(): str(value).strip() for name, value in fields.items() if value is not None}
+    return {name: text for name, text in texts.items() if text}

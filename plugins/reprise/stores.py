@@ -1,0 +1,180 @@
+"""Where an inbox lies: a folder of this machine, or a prefix of an object store that fsspec reaches."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Protocol
+
+from reprise.errors import BadInput
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as its store lists it, unread."""
+
+    path: str
+    """Relative to the store's root, with forward slashes."""
+    size: int
+    etag: str | None = None
+    """What an object store calls the content; None where it has no name for it."""
+    stamp: tuple[Any, ...] | None = None
+    """As long as this stays the same, the content does; None where nothing says so."""
+
+
+class Store(Protocol):
+    """What listing an inbox needs."""
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly below the root."""
+
+    def files(self, below: str = "") -> Iterator[File]:
+        """All files below a folder, in any order; hidden ones and those in hidden folders are passed over."""
+
+    def find(self, paths: Collection[str]) -> dict[str, File]:
+        """Those of the named files that exist, by path."""
+
+    def read(self, path: str) -> bytes:
+        """A file's content."""
+
+    def digest(self, path: str) -> str:
+        """SHA-256 of a file's content."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of this machine."""
+
+    root: Path
+
+    def folders(self) -> list[str]:
+        return [p.name for p in self.root.iterdir() if p.is_dir()]
+
+    def files(self, below: str = "") -> Iterator[File]:
+        root = self.root.resolve()
+        for folder, folders, names in os.walk(root / below):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            start = os.path.relpath(folder, root)
+            for name in names:
+                path = name if start == "." else f"{start}/{name}"
+                if not name.startswith(".") and (file := self._file(root, path)):
+                    yield file
+
+    def find(self, paths: Collection[str]) -> dict[str, File]:
+        root = self.root.resolve()
+        return {path: file for path in paths if (file := self._file(root, path))}
+
+    @staticmethod
+    def _file(root: Path, path: str) -> File | None:
+        full = os.path.join(root, path)
+        if not os.path.isfile(full):
+            return None
+        stat = os.stat(full)
+        return File(path, stat.st_size, stamp=(full, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+
+    def read(self, path: str) -> bytes:
+        with self._open(path) as file:
+            return file.read()
+
+    def digest(self, path: str) -> str:
+        with self._open(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _open(self, path: str) -> BinaryIO:
+        try:
+            return (self.root / path).open("rb")
+        except OSError as error:
+            place = self.root / path
+            raise BadInput(f"{place} cannot be read: {error.strerror}", f"ls -l {place.parent}") from error
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A prefix of an object store, or anything else that fsspec reaches."""
+
+    url: str
+    fs: Any
+    """An ``fsspec.AbstractFileSystem``."""
+    root: str
+    """The prefix as ``fs`` writes it."""
+
+    def folders(self) -> list[str]:
+        with _as_ours(self.url):
+            found = self.fs.ls(self.root, detail=True)
+        return [PurePosixPath(info["name"]).name for info in found if info["type"] == "directory"]
+
+    def files(self, below: str = "") -> Iterator[File]:
+        with _as_ours(self.url):
+            found = self.fs.find(f"{self.root}/{below}".rstrip("/"), detail=True)
+        for name, info in found.items():
+            path = name.removeprefix(self.root).lstrip("/")
+            if path and not any(part.startswith(".") for part in path.split("/")):
+                yield File(path, int(info["size"] or 0), etag(info))
+
+    def find(self, paths: Collection[str]) -> dict[str, File]:
+        wanted = set(paths)
+        return {file.path: file for file in self.files() if file.path in wanted} if wanted else {}
+
+    def read(self, path: str) -> bytes:
+        with _as_ours(f"{self.url}/{path}"):
+            return bytes(self.fs.cat_file(f"{self.root}/{path}"))
+
+    def digest(self, path: str) -> str:
+        return hashlib.sha256(self.read(path)).hexdigest()
+
+
+def etag(info: Mapping[str, Any]) -> str | None:
+    """What an object store calls an object's content: S3's and HTTP's ETag, GCS's and Azure's ``etag``."""
+    found = info.get("ETag") or info.get("etag")
+    return str(found).strip('"') if found else None
+
+
+def is_local(place: str) -> bool:
+    """Whether a place is a path of this machine rather than a URL."""
+    return "://" not in place
+
+
+def absolute(place: str) -> str:
+    """A path from the root of this machine, without ``file://``; another URL as it is, without a slash at its end."""
+    place = place.removeprefix("file://")
+    return str(Path(place).expanduser().absolute()) if is_local(place) else place.rstrip("/")
+
+
+def open_store(place: str, options: Mapping[str, Any] | None = None) -> Store:
+    """The store of a folder or URL.
+
+    :param options: fsspec's storage options (endpoint, credentials); the environment's hold where there are none.
+    :raises BadInput: where there is no such folder, or nothing that reaches such a URL is installed.
+    """
+    place = absolute(place)
+    if is_local(place):
+        if not Path(place).is_dir():
+            raise BadInput(f"the inbox {place} does not exist", "make photos, or name another: make run INBOX=FOLDER")
+        return Folder(Path(place))
+    from fsspec.core import url_to_fs
+
+    try:
+        # What was listed a minute ago is not what is there now.
+        fs, root = url_to_fs(place, **{"use_listings_cache": False, "skip_instance_cache": True, **(options or {})})
+    except (ImportError, ValueError, TypeError) as error:
+        raise BadInput(
+            f"the inbox {place} cannot be opened: {error}", "use a URL such as s3://BUCKET/PREFIX"
+        ) from error
+    return Prefix(place, fs, root.rstrip("/"))
+
+
+@contextmanager
+def _as_ours(url: str) -> Iterator[None]:
+    """Turn what a store raises into ours: the thing, what the store said, where its address and keys come from."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise BadInput(f"the inbox {url} does not exist", "name another: make run INBOX=URL") from None
+    except (OSError, BotoCoreError) as error:
+        raise BadInput(
+            f"the inbox {url} cannot be read: {error}", "see docs/inboxes.md for where address and keys come from"
+        ) from error
