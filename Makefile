@@ -32,6 +32,10 @@ photos: .venv/.synced ## fill an inbox with invented people: PEOPLE=60 PHOTOS=18
 	@$(PYTHON) pipelines/faces/synthetic --people $(or $(PEOPLE),60) --photos $(or $(PHOTOS),18) --dates $(or $(DATES),4) \
 	    --seed $(or $(SEED),1) --difficulty $(or $(DIFFICULTY),0.5) --out "$(or $(OUT),var/inbox/synthetic)"
 
+lfw: .venv/.synced ## fill an inbox with Labeled Faces in the Wild: DATES=4 MIN_PHOTOS=2 OUT=FOLDER URL=MIRROR
+	@$(PYTHON) pipelines/faces/lfw --dates $(or $(DATES),4) --min-photos $(or $(MIN_PHOTOS),2) \
+	    --out "$(or $(OUT),var/inbox/lfw)" $(if $(URL),--url "$(URL)")
+
 up: setup ## start Airflow and MLflow on this machine
 	@$(REPRISE) up
 
@@ -84,4 +88,4 @@ test-long: image ## the tests that take longer
 
 test: check test-unit test-pipeline test-system ## all of the above but test-long
 
-.PHONY: help setup demo photos up down run status logs repro image check test-unit test-pipeline test-system test-long test
+.PHONY: help setup demo photos lfw up down run status logs repro image check test-unit test-pipeline test-system test-long test

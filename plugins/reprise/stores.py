@@ -5,8 +5,9 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from reprise.errors import BadInput
 
@@ -82,7 +83,7 @@ class Folder:
         with self._open(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _open(self, path: str) -> BinaryIO:
+    def _open(self, path: str) -> BufferedReader:
         try:
             return (self.root / path).open("rb")
         except OSError as error:

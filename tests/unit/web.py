@@ -9,18 +9,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web:
-    """What was asked for, and when."""
+    """What was asked for and when, and how many bytes each answer promised."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.times: list[float] = []
+        self.sent: list[int] = []
         self.url = ""
 
 
 @contextmanager
 def web(files: dict[str, bytes]) -> Iterator[Web]:
     """Serve files by name. The name's first part says how: ``busy`` twice 503 with Retry-After, ``broken`` breaks off
-    once, ``slow`` takes for ever, ``forbidden`` 403, anything else as it is; what is not there is 404."""
+    once, ``slow`` takes for ever, ``forbidden`` 403, anything else as it is,
+    from where a Range asks for it; what is not there is 404."""
     state = Web()
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,7 +43,12 @@ def web(files: dict[str, bytes]) -> Iterator[Web]:
                 self._send(first, files[name], state.asked[name])
 
         def _send(self, first: str, data: bytes, time_asked: int) -> None:
-            self.send_response(200)
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            state.sent.append(len(data) - start)
+            data = data[start:]
             if first != "endless":
                 self.send_header("Content-Length", str(len(data)))
             self.end_headers()
