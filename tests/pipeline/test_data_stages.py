@@ -16,6 +16,7 @@ from stages import DATA_STAGES, PIPELINE, SHARED, Place
 pytest.importorskip("torch", reason="the stages' environment is needed: docker/stages.lock")
 
 from facelib import partitions
+from facelib.faces import decode
 
 SMALL = {
     "val_share": 0.3,
@@ -126,6 +127,10 @@ def test_eight_orientations_and_all_formats_give_one_face(chain: Place) -> None:
         turned = np.array(["orientation" in row["path"] for row in faces])
         assert turned.sum() == 14 and away[turned].max() < 2.5  # they were encoded one by one
         assert away.max() < 4  # 256 colours, lossy WebP, AVIF
+    aligned = [row for row in rows(chain, "data/aligned") if "hopper_orientation" in row["path"]]
+    pictures = np.stack([decode(row["image"]) for row in aligned]).astype(int)
+    assert len(pictures) == 14
+    assert np.abs(pictures - np.median(pictures, 0)).mean((1, 2, 3)).max() < 6  # grey levels, of 256
 
 
 def test_aligned_faces_have_their_eyes_in_place(chain: Place) -> None:
@@ -134,7 +139,6 @@ def test_aligned_faces_have_their_eyes_in_place(chain: Place) -> None:
 
     from facelib.alignment import TEMPLATE
     from facelib.detector import Mtcnn
-    from facelib.faces import decode
 
     torch.set_num_threads(1)
     detector = Mtcnn()

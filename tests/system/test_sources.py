@@ -33,8 +33,8 @@ def bucket(stack: Stack) -> Iterator[Any]:
         region_name="us-east-1",
     )
     made = s3.create_bucket(Bucket="arrivals")
-    made.put_object(Key="texts/2026-11-01/a/text.txt", Body=b"The cat, the dog.")
-    made.put_object(Key="texts/2026-11-08/b/text.txt", Body=b"A dog!")
+    made.put_object(Key="texts/2026-11-01/a/text.txt", Body=b"The hen, the egg.")
+    made.put_object(Key="texts/2026-11-08/b/text.txt", Body=b"A hen!")
     yield made
     connection.unlink()
     server.stop()
@@ -62,14 +62,13 @@ def test_the_credentials_are_nowhere_but_in_the_connection(stack: Stack, run: Ru
 
 
 def test_a_past_that_changed_is_told_and_taken_as_it_is_now(stack: Stack, bucket: Any, run: Run) -> None:
-    bucket.put_object(Key="texts/2026-11-01/a/text.txt", Body=b"The cat, the cow.")
+    bucket.put_object(Key="texts/2026-11-01/a/text.txt", Body=b"The hen, the fox.")
     again = stack.run(inbox="s3://arrivals/texts")
     assert again.verdicts["take"] == "ran"
     about = json.loads(git.git(stack.root, "show", f"{again.record['commit']}:{WORDS}/run.json"))
     assert about["relisted"] == {"2026-11-01": {"changed": {"count": 1, "paths": ["2026-11-01/a/text.txt"]}}}
     log = "\n".join(stack.airflow.log("words", again.run_id, "open", 1))
     assert "warning: 2026-11-01 is not what an earlier run took: 1 changed (2026-11-01/a/text.txt)" in log
-    assert set(stack.run(inbox="s3://arrivals/texts").verdicts.values()) == {"cached"}
 
 
 def test_a_loopback_address_is_refused_before_anything_starts(stack: Stack, bucket: Any) -> None:

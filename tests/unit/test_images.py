@@ -1,7 +1,10 @@
 """Every kind of image is decoded right or refused with a reason; nothing else comes out of it."""
 
 import io
+import os
 import random
+import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -10,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
+PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+sys.path.insert(0, str(PIPELINE))
 
 from facelib import images
 
@@ -117,6 +121,54 @@ def test_limits_are_on_what_has_to_be_decoded(scene: Image.Image) -> None:
     decode(encode(large, "JPEG"), max_side=600, max_pixels=5_000_000)  # decoded at a quarter
 
 
+def claim(jpeg: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header says another size."""
+    frame = re.search(rb"\xff[\xc0\xc2]\x00\x11\x08", jpeg)
+    assert frame
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return jpeg[: frame.end()] + size + jpeg[frame.end() + 4 :]
+
+
+def test_what_a_jpeg_claims_is_limited_too(scene: Image.Image) -> None:
+    """Decoded smaller it would take little memory, but for ever; or all memory, where it is progressive."""
+    plain, progressive = encode(scene, "JPEG"), encode(scene, "JPEG", progressive=True)
+    assert reason(claim(plain, 65_000, 65_000), max_pixels=100_000_000) == "too_many_pixels"
+    assert reason(claim(progressive, 20_000, 20_000), max_pixels=100_000_000) == "too_many_pixels"
+    assert decode(progressive).width == 60
+    assert reason(progressive + b"\xff\xda" * 100) == "too_many_scans"
+
+
+@pytest.mark.parametrize(
+    ("mode", "format", "options", "bytes_a_pixel"),
+    [("RGB", "JPEG", {}, 2), ("RGB", "JPEG", {"progressive": True}, 5), ("RGBA", "PNG", {"compress_level": 1}, 12)],
+)
+def test_sixty_megapixels_take_bounded_memory(
+    mode: str, format: str, options: dict[str, object], bytes_a_pixel: int, tmp_path: Path
+) -> None:
+    width, height = 9000, 6667
+    image = Image.new(mode, (width, height), "orange")
+    if mode == "RGBA":
+        image.putalpha(128)
+    image.save(tmp_path / "large", format, **options)
+    code = (
+        "import resource; from pathlib import Path; from facelib import images\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "photo = images.decode(Path('large').read_bytes(), 1280, 100_000_000)\n"
+        "print(photo.pixels.shape, photo.width, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(PIPELINE)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    *shape, kilobytes = done.stdout.split()
+    assert shape == ["(948,", "1280,", "3)", "9000"], done.stderr
+    assert int(kilobytes) * 1024 < width * height * bytes_a_pixel
+
+
+def test_what_pillow_opens_and_nobody_photographs_is_refused() -> None:
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    assert reason(eps) == "not_an_image"
+    assert reason(b"\x00\x00\x00\x18ftypheic" + bytes(100)) == "unsupported"
+
+
 def test_damage_gets_a_reason(scene: Image.Image) -> None:
     jpeg, png = encode(scene, "JPEG"), encode(scene, "PNG")
     assert reason(b"") == reason(b"not an image") == "not_an_image"
@@ -136,7 +188,8 @@ def test_random_damage_never_raises_anything_else(scene: Image.Image, format: st
         try:
             assert decode(bytes(data)).pixels.shape[2] == 3
         except images.Unreadable as unreadable:
-            assert unreadable.reason in {"not_an_image", "too_many_pixels", "truncated", "corrupt"}
+            known = {"not_an_image", "too_many_pixels", "too_many_scans", "truncated", "corrupt"}
+            assert unreadable.reason in known
 
 
 @odd_images

@@ -20,6 +20,14 @@ _UPRIGHT = {
 }
 
 
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "GIF", "BMP", "DIB", "PPM")
+"""What photographs come as. Pillow opens more, EPS by starting Ghostscript, which nobody wants of a stranger's file."""
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+"""Brands of ISO/IEC 23008-12, which phones save as and Pillow does not read."""
+_MOST_SCANS = 100
+"""A progressive JPEG has about ten; each costs as much as the whole picture (LJT-02 of libjpeg-turbo's audit)."""
+
+
 class Unreadable(Exception):
     """An image that cannot be used: `reason` is a slug, `detail` a sentence."""
 
@@ -48,15 +56,21 @@ class Photo:
 def decode(data: bytes, max_side: int, max_pixels: int) -> Photo:
     """The first frame of an encoded image; a longer side than `max_side` px is decoded smaller.
 
-    Raises Unreadable: not_an_image, too_many_pixels (more than `max_pixels` would have to be decoded),
-    truncated, corrupt.
+    Memory: up to 18 bytes for each pixel that has to be decoded (JPEG 2000; 5 for RGB), whatever the file claims.
+
+    Raises Unreadable: not_an_image, unsupported (HEIF), too_many_pixels (more than `max_pixels` would have to be
+    decoded), too_many_scans, truncated, corrupt.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.info.get("progressive") and data.count(b"\xff\xda") > _MOST_SCANS:
+                raise Unreadable("too_many_scans", f"more than {_MOST_SCANS}")
             return _decode(image, max_side, max_pixels)
     except Unreadable:
         raise
     except UnidentifiedImageError:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+            raise Unreadable("unsupported", "HEIF, as iPhones save it; convert it to JPEG") from None
         raise Unreadable("not_an_image", f"{len(data)} bytes of no known image format") from None
     except (Image.DecompressionBombError, MemoryError) as error:
         raise Unreadable("too_many_pixels", str(error)) from None
@@ -70,8 +84,10 @@ def _decode(image: Image.Image, max_side: int, max_pixels: int) -> Photo:
     shrink = min(1.0, max_side / max(width, height))
     # JPEG can be decoded at 1/2, 1/4 and 1/8 for a fraction of the time; draft picks one large enough.
     image.draft(None, (round(width * shrink), round(height * shrink)))
-    if image.width * image.height > max_pixels:
-        raise Unreadable("too_many_pixels", f"{image.width} x {image.height}, allowed are {max_pixels}")
+    # Decoded smaller, a JPEG still has to be read whole, and a progressive one lies in memory whole, as coefficients.
+    whole = width * height // (3 if image.info.get("progressive") else 16)
+    if max(image.width * image.height, whole) > max_pixels:
+        raise Unreadable("too_many_pixels", f"{width} x {height}, allowed to be decoded are {max_pixels}")
     image.load()
     orientation = _orientation(image)
     if orientation >= 5:  # these swap the sides
@@ -106,17 +122,20 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         if rgba.getchannel("A").getextrema() == (0, 0):  # 32-bit bitmaps often have an alpha channel that nobody filled
             return rgba.convert("RGB")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        page = Image.new("RGB", rgba.size, "white")
+        page.paste(rgba, mask=rgba)
+        return page
     return image if image.mode == "RGB" else image.convert("RGB")  # no copy of 60 megapixels
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits or float to 0..255; where Pillow would clip at 255."""
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    grey = np.nan_to_num(np.array(image, dtype=np.float32), copy=False)
     top = float(grey.max(initial=0))
     # The file does not say what white is: 1 for floats, else the most that 8, 16 or 32 bits hold.
     white = next((limit for limit in (1.0, 255.0, 65535.0) if top <= limit and (limit > 1 or image.mode == "F")), top)
-    return Image.fromarray(np.clip(grey * (255 / white), 0, 255).astype(np.uint8))
+    grey *= 255 / white  # in place: a large one must not be there four times
+    return Image.fromarray(np.clip(grey, 0, 255, out=grey).astype(np.uint8))
