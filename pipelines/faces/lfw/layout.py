@@ -43,7 +43,7 @@ def fill(archive: Path, out: Path, settings: Settings) -> tuple[int, int]:
         if out.exists():
             out.rmdir()
         draft.rename(out)
-    photographs = [path for path in out.glob("*/*/*.jpg")]
+    photographs = list(out.glob("*/*/*.jpg"))
     return len({path.parent.name for path in photographs}), len(photographs)
 
 
