@@ -17,6 +17,8 @@ from reprise.stores import File, Store, absolute, open_store
 UNDATED = "undated"
 """The one partition of an inbox without dates, unless the run says when it arrived."""
 
+_REMEMBERED_AT_ONCE = 1000
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Entry = dict[str, Any]
@@ -126,17 +128,27 @@ def _sorted(entries: list[Entry]) -> list[Entry]:
 
 def _entries(store: Store, files: Iterable[File], hashes: Path) -> list[Entry]:
     """The files with what their content is: an ETag where the store gives one, else a digest, remembered by stamp."""
+    found = list(files)
+    digests = _digests(store, [file for file in found if not file.etag], hashes)
+    return [
+        {"path": file.path, "size": file.size} | ({"etag": file.etag} if file.etag else {"sha256": digests[file.path]})
+        for file in found
+    ]
+
+
+def _digests(store: Store, files: list[File], hashes: Path) -> dict[str, str]:
+    """SHA-256 by path. What is new is remembered every thousand files, so that a break costs no more."""
     import diskcache
 
-    def entry(file: File) -> Entry:
-        if file.etag:
-            return {"path": file.path, "size": file.size, "etag": file.etag}
-        digest = known.get(file.stamp) if file.stamp else None
-        if digest is None:
-            digest = store.digest(file.path)
-            if file.stamp:
-                known.set(file.stamp, digest)
-        return {"path": file.path, "size": file.size, "sha256": str(digest)}
-
     with diskcache.Cache(str(hashes)) as known, ThreadPoolExecutor(4) as pool:
-        return list(pool.map(entry, files))
+        digests = {file.path: known.get(file.stamp) if file.stamp else None for file in files}
+        new = [file for file in files if digests[file.path] is None]
+        for start in range(0, len(new), _REMEMBERED_AT_ONCE):
+            some = new[start : start + _REMEMBERED_AT_ONCE]
+            computed = list(pool.map(lambda file: store.digest(file.path), some))
+            with known.transact():
+                for file, digest in zip(some, computed, strict=True):
+                    digests[file.path] = digest
+                    if file.stamp:
+                        known.set(file.stamp, digest)
+        return digests
