@@ -141,8 +141,8 @@ def _digests(store: Store, files: list[File], hashes: Path) -> dict[str, str]:
     import diskcache
 
     with diskcache.Cache(str(hashes)) as known, ThreadPoolExecutor(4) as pool:
-        digests = {file.path: known.get(file.stamp) if file.stamp else None for file in files}
-        new = [file for file in files if digests[file.path] is None]
+        digests: dict[str, str] = {file.path: known.get(file.stamp, "") if file.stamp else "" for file in files}
+        new = [file for file in files if not digests[file.path]]
         for start in range(0, len(new), _REMEMBERED_AT_ONCE):
             some = new[start : start + _REMEMBERED_AT_ONCE]
             computed = list(pool.map(lambda file: store.digest(file.path), some))
