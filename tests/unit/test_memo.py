@@ -43,7 +43,7 @@ class Node:
         work = Workspace.create(Settings(origin=str(origin)), clone, "days", git.resolve(origin, "HEAD"))
         for name, content in (edit or {}).items():
             (work.folder / name).write_text(content)
-        listing = inbox.list_inbox(self.folder / "inbox", None, self.folder / "hashes")
+        listing = inbox.list_inbox(str(self.folder / "inbox"), None, self.folder / "hashes")
         listing["partitions"] = dict(sorted(listing["partitions"].items())[:days])
         (work.folder / manifest.LISTING).write_bytes(inbox.dump(listing))
         pipeline = manifest.read(work.path, "days")
@@ -65,7 +65,7 @@ def _task(
     shown = division.show(work.path.with_suffix(".shown") / name)
     sandbox = Sandbox.build(work, stage, work.path.with_suffix(".box"), work.path.with_suffix(".live"), shown)
     if division.pending:
-        for mount in sandbox.mounts(str(texts)):
+        for mount in sandbox.mounts():
             target = sandbox.path / mount["Target"].removeprefix("/repo/")
             if mount["Target"].startswith("/repo/"):
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
