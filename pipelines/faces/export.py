@@ -3,7 +3,9 @@
 in   models/model.safetensors, data/aligned, data/split.parquet, section `export` of params.yaml
 out  models/model.onnx      input `faces`: uint8 [N, side, side, 3], RGB, 0..255, what numpy.asarray(image) of an
                             aligned face gives; output `embeddings`: float32 [N, D] of unit length. Resizing and
-                            normalisation are inside. The dot product of two embeddings is their similarity.
+                            normalisation are inside. The dot product of two embeddings is their similarity. The
+                            file's metadata `calibration` (JSON) says from which similarity on two faces are one
+                            person, and how probable that is; `facelib/calibration.py` explains its fields.
      results/export.json    size, difference from torch
 """
 
@@ -17,6 +19,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from facelib.backbones import header
 from facelib.backbones import load as load_model
 from facelib.embedder import Embedder, embed, make_deterministic
 from facelib.faces import load_faces
@@ -27,7 +30,7 @@ ALIGNED, SPLIT = Path("data/aligned"), Path("data/split.parquet")
 MODEL, ONNX, CHECK = Path("models/model.safetensors"), Path("models/model.onnx"), Path("results/export.json")
 
 
-def to_onnx(embedder: Embedder, face_size: int, opset: int) -> onnx.ModelProto:
+def to_onnx(embedder: Embedder, face_size: int, opset: int, metadata: dict[str, str]) -> onnx.ModelProto:
     """The embedder as an ONNX graph for any number of faces, without paths or names of the machine."""
     example = torch.zeros(2, face_size, face_size, 3, dtype=torch.uint8)
     program = torch.onnx.export(
@@ -50,6 +53,7 @@ def to_onnx(embedder: Embedder, face_size: int, opset: int) -> onnx.ModelProto:
     for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata)
     model.doc_string = f"uint8 RGB faces [N, {face_size}, {face_size}, 3], aligned by five landmarks, to unit vectors"
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -79,7 +83,8 @@ def main() -> None:
     network, description = load_model(MODEL)
     embedder = Embedder(network, description.face_size, description.input_size)
     faces = load_faces(ALIGNED, SPLIT, "test").pixels[: params.check_faces]
-    model = to_onnx(embedder, description.face_size, params.opset).SerializeToString(deterministic=True)
+    metadata = {"calibration": json.dumps(header(MODEL)["calibration"], sort_keys=True)}
+    model = to_onnx(embedder, description.face_size, params.opset, metadata).SerializeToString(deterministic=True)
     check = compare(model, embedder, faces, params.threads)
     print(
         f"export: {len(model) / 1e6:.2f} MB; on {len(faces)} faces onnxruntime is within {check['max_difference']:g} of torch,"

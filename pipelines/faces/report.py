@@ -1,7 +1,7 @@
 """report: one self-contained page that shows what the run saw, dropped, learned and got wrong.
 
 in   data/ (photos, faces, aligned, rejects, clean, split), results/ (training.csv, metrics.json, pairs.parquet,
-     export.json), section `report` of params.yaml
+     calibration.csv, quality.csv, thresholds.csv, export.json), section `report` of params.yaml
 out  results/report.html  opens anywhere: pictures and curves are inside, nothing is fetched
 """
 
@@ -22,7 +22,30 @@ DATA, RESULTS = Path("data"), Path("results")
 COLUMNS = {"model": "score", "raw pixels": "score_pixels", "untrained network": "score_untrained"}
 """The scores in results/pairs.parquet, by their names on the page."""
 
+NUMBERS = {
+    "verification_accuracy": "accuracy, ten folds",
+    "auc": "area under the ROC",
+    "eer": "equal error rate",
+    **{f"tar_at_far_{limit:g}": f"TAR at FAR {limit:g}" for limit in verification.FARS},
+    "rank_1": "rank-1 identification",
+    "rank_5": "rank-5 identification",
+}
+"""The numbers in results/metrics.json that have an interval and baselines, by their names on the page."""
+
 Row = dict[str, Any]
+
+
+def read_csv(name: str) -> list[Row]:
+    """The rows of results/NAME.csv; numbers as float, empty fields as None."""
+
+    def value(text: str) -> str | float | None:
+        try:
+            return float(text) if text else None
+        except ValueError:
+            return text
+
+    with (RESULTS / f"{name}.csv").open(newline="") as file:
+        return [{column: value(text) for column, text in row.items()} for row in csv.DictReader(file)]
 
 
 def split_section(split: list[Row]) -> list[Row]:
@@ -39,8 +62,7 @@ def split_section(split: list[Row]) -> list[Row]:
 
 def training_section() -> Row:
     """The curves of results/training.csv."""
-    with (RESULTS / "training.csv").open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    rows = read_csv("training")
     return {
         "loss": figures.curve(rows, {"loss": "loss"}, "training loss"),
         "validation": figures.curve(rows, {"val_auc": "AUC", "val_accuracy": "accuracy"}, "validation pairs"),
@@ -49,11 +71,62 @@ def training_section() -> Row:
     }
 
 
-def verification_section(params: Params, pairs: list[Row], split: list[Row]) -> Row:
-    """ROC, histogram and the pairs that the model gets most wrong."""
+def numbers_section(metrics: Row) -> list[Row]:
+    """The model's numbers with their intervals, beside the baselines'; without those that the pairs cannot say."""
+    return [
+        {
+            "name": name,
+            "value": metrics[key],
+            "interval": span(metrics.get(f"{key}_low"), metrics.get(f"{key}_high")),
+            "pixels": metrics[f"pixels_{key.removeprefix('verification_')}"],
+            "untrained": metrics[f"untrained_{key.removeprefix('verification_')}"],
+        }
+        for key, name in NUMBERS.items()
+        if key in metrics
+    ]
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval in words."""
+    return "" if low is None or high is None else f"{low:.3f} – {high:.3f}"
+
+
+def quality_section() -> list[Row]:
+    """The rows of results/quality.csv for people."""
+    return [
+        {
+            "measure": f"{row['measure']}, {row['third']} third",
+            "from": f"{row['least']:.3g}",
+            "to": f"{row['most']:.3g}",
+            "pairs": int(row["pairs"]),
+            "AUC": row["auc"],
+            "95 % interval": span(row["auc_low"], row["auc_high"]),
+            "TAR at the threshold": row["tar"],
+            "FAR at the threshold": row["far"],
+        }
+        for row in read_csv("quality")
+    ]
+
+
+def threshold_section() -> list[Row]:
+    """The rows of results/thresholds.csv for people."""
+    return [
+        {
+            "chosen on validation pairs for": "highest accuracy" if row["aim"] is None else f"FAR {row['aim']:g}",
+            "threshold": row["threshold"],
+            **{
+                f"{name} on test pairs": row[key]
+                for key, name in (("accuracy", "accuracy"), ("tar", "TAR"), ("far", "FAR"))
+            },
+        }
+        for row in read_csv("thresholds")
+    ]
+
+
+def verification_section(params: Params, pairs: list[Row], split: list[Row], threshold: float) -> Row:
+    """Curves and the pairs that the model gets most wrong."""
     same = np.array([row["same"] for row in pairs])
     scores = {name: np.array([row[column] for row in pairs]) for name, column in COLUMNS.items()}
-    threshold, _ = verification.best_threshold(scores["model"], same)
     order = sorted(pairs, key=lambda row: (row["score"], row["key_a"], row["key_b"]))
     hardest = {
         "same": [row for row in order if row["same"]][: params.pairs],
@@ -74,6 +147,11 @@ def verification_section(params: Params, pairs: list[Row], split: list[Row]) -> 
     return {
         "roc": figures.roc(scores, same),
         "histogram": figures.histogram(scores["model"], same, threshold),
+        "calibration": figures.calibration(read_csv("calibration")),
+        "thresholds": threshold_section(),
+        "quality": quality_section(),
+        "unresolved": [f"{limit:g}" for limit in verification.unresolved(same)],
+        "different": int((~same).sum()),
         "hardest": {kind: [shown(row) for row in rows] for kind, rows in hardest.items()},
     }
 
@@ -89,9 +167,11 @@ def main() -> None:
     clean = list(partitions.read(DATA / "clean.parquet"))
     split = list(partitions.read(DATA / "split.parquet"))
     pairs = list(partitions.read(RESULTS / "pairs.parquet"))
+    metrics = json.loads((RESULTS / "metrics.json").read_text())
     page = pages.render(
         "report.html.jinja",
-        metrics=json.loads((RESULTS / "metrics.json").read_text()),
+        metrics=metrics,
+        numbers=numbers_section(metrics),
         export=json.loads((RESULTS / "export.json").read_text()),
         data=sections.data_table(photos, faces, clean, rejects),
         detections=sections.detections(DATA, photos, faces, aligned, params.photographs, params.seed),
@@ -102,7 +182,7 @@ def main() -> None:
         ],
         split=split_section(split),
         training=training_section(),
-        verification=verification_section(params, pairs, split),
+        verification=verification_section(params, pairs, split, metrics["threshold"]),
     )
     (RESULTS / "report.html").write_text(page, encoding="utf-8")
     print(f"report: results/report.html, {len(page) / 1e6:.2f} MB", flush=True)

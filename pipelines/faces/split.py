@@ -1,22 +1,25 @@
 """split: divide the identities into train, validation and test, and draw the verification pairs.
 
-in   data/clean.parquet
-out  data/split.parquet (one row per kept face), data/pairs.parquet (pairs of val and test faces, in folds)
+in   data/clean.parquet, protocol/pairs.txt (with `split.protocol: lfw`)
+out  data/split.parquet (one row per kept face), data/pairs.parquet (pairs of val and test faces, in folds),
+     data/missing_pairs.csv (pairs of protocol/pairs.txt that cannot be verified, and why)
 
-No identity is in two subsets, and none moves when others are added.
+No identity is in two subsets, and none moves when others are added. With LFW's protocol everybody in it is tested
+and nobody else.
 """
 
 import argparse
+import csv
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pyarrow as pa
 
-from facelib import partitions, splitting
+from facelib import partitions, protocol, splitting
 from params import load
 from params.split import Params
 
-CLEAN = Path("data/clean.parquet")
+CLEAN, PROTOCOL = Path("data/clean.parquet"), Path("protocol/pairs.txt")
 SPLIT = pa.schema(
     [
         ("key", pa.string()),
@@ -54,25 +57,67 @@ def check(identities: Counter[str], params: Params) -> None:
         )
 
 
+def usable(lines: list[protocol.Line], faces: list[partitions.Row], least: float) -> list[splitting.Pair]:
+    """The protocol's pairs of kept faces; writes data/missing_pairs.csv.
+
+    Raises SystemExit where they are less than the share `least`.
+    """
+    kept: dict[protocol.Photograph, str] = {}
+    reasons: dict[protocol.Photograph, str] = {}
+    for photograph, row in protocol.photographs(faces):
+        if row["keep"]:
+            kept.setdefault(photograph, row["key"])
+        else:
+            reasons.setdefault(photograph, row["reason"])
+    missing = [(line, why) for line in lines if (why := protocol.missing(line, kept, reasons))]
+    with Path("data/missing_pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["fold", "same", "a", "b", "reason"])
+        writer.writerows((line.fold, line.same, line.a, line.b, why) for line, why in missing)
+    if not lines:
+        return []
+    found = len(lines) - len(missing)
+    counts = Counter(part.rpartition(": ")[2] for _, why in missing for part in why.split("; "))
+    told = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    print(f"split: {found} of the {len(lines)} pairs in {PROTOCOL} can be verified" + (f" ({told})" if told else ""))
+    if found < least * len(lines):
+        raise SystemExit(
+            f"split: only {found} of the {len(lines)} pairs in {PROTOCOL} can be verified ({told}); data/missing_pairs.csv"
+            " lists them: add the photographs, relax clean.* (min_faces: 1 keeps people with one photograph),"
+            " or lower split.protocol_min_share"
+        )
+    return [
+        splitting.Pair(line.fold, *sorted((kept[line.a], kept[line.b])), line.same)
+        for line in lines
+        if line.a in kept and line.b in kept
+    ]
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "split")
-    columns = ["key", "partition", "path", "identity", "keep"]
-    kept = [row for row in partitions.read(CLEAN, columns, batch=4096) if row["keep"]]
+    columns = ["key", "partition", "path", "identity", "keep", "reason"]
+    judged = sorted(partitions.read(CLEAN, columns, batch=4096), key=lambda row: row["key"])
+    kept = [row for row in judged if row["keep"]]
+    lines = protocol.read(PROTOCOL) if params.protocol == "lfw" else []
+    tested, test_share = protocol.people(lines), 0.0 if lines else params.test_share
     subsets = {
-        identity: splitting.subset(identity, params.seed, params.val_share, params.test_share)
+        identity: "test"
+        if identity in tested
+        else splitting.subset(identity, params.seed, params.val_share, test_share)
         for identity in sorted({row["identity"] for row in kept})
     }
     check(Counter(subsets.values()), params)
     with partitions.Writer(Path("data/split.parquet"), SPLIT) as writer:
-        for row in sorted(kept, key=lambda row: row["key"]):
-            writer.add({**{name: row[name] for name in columns[:-1]}, "subset": subsets[row["identity"]]})
+        for row in kept:
+            writer.add({**{name: row[name] for name in columns[:4]}, "subset": subsets[row["identity"]]})
     faces: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in splitting.SUBSETS}
     for row in kept:
         faces[subsets[row["identity"]]][row["identity"]].append(row["key"])
+    given = usable(lines, judged, params.protocol_min_share)
+    drawn = {name: list(splitting.pairs(faces[name], params.seed, params.pairs_per_fold)) for name in ("val", "test")}
     with partitions.Writer(Path("data/pairs.parquet"), PAIRS) as writer:
-        for name in ("val", "test"):
-            pairs = list(splitting.pairs(faces[name], params.seed, params.pairs_per_fold))
+        for name, pairs in {"val": drawn["val"], "test": given or drawn["test"]}.items():
             for pair in pairs:
                 writer.add({"subset": name, **vars(pair)})
             print(f"split: {len(pairs)} {name} pairs in {len({pair.fold for pair in pairs})} folds")

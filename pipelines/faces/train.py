@@ -1,7 +1,8 @@
 """train: learn an embedding of faces from the training identities.
 
 in   data/aligned, data/split.parquet, data/pairs.parquet, section `train` of params.yaml
-out  models/model.safetensors  weights of the epoch that verifies the validation pairs best
+out  models/model.safetensors  weights of the epoch that verifies the validation pairs best; its header holds
+                               thresholds and probabilities, calibrated on those pairs
      results/training.csv      a row per epoch
 Live: loss, rate, gradient norm and images per second as they come, in $LIVE (./live).
 """
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from facelib import live, verification
 from facelib.backbones import save
+from facelib.calibration import Calibration
 from facelib.embedder import Embedder, choose_device, embed, make_deterministic
 from facelib.faces import Faces, Pairs, load_faces, load_pairs
 from facelib.learner import Learner
@@ -124,7 +126,12 @@ def main() -> None:
     live.picture("batch", sheet(learner.change(learner.faces[:32])))
     history, weights, best = fit(learner, val, pairs)
     learner.embedder.network.load_state_dict(weights)
-    save(learner.embedder.network, learner.description, MODEL, epoch=best, snapshot=params.snapshot)
+    scores = verification.cosine(embed(learner.embedder, val.pixels, params.batch), pairs.a, pairs.b)
+    calibration = Calibration.fit(scores, pairs.same).to_dict()
+    save(
+        learner.embedder.network, learner.description, MODEL,
+        epoch=best, snapshot=params.snapshot, calibration=calibration,
+    )  # fmt: skip
     CURVES.parent.mkdir(parents=True, exist_ok=True)
     with CURVES.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")

@@ -39,7 +39,7 @@ class Place:
             if not dep.startswith("${"):
                 target = sandbox / dep
                 target.parent.mkdir(parents=True, exist_ok=True)
-                source = PIPELINE / dep if (PIPELINE / dep).suffix == ".py" else self.folder / dep
+                source = self.folder / dep if (self.folder / dep).exists() else PIPELINE / dep
                 target.symlink_to(source)
         sections = {name: self.params[name] for name in STAGES[stage]["params"]}
         (sandbox / "params.yaml").write_text(yaml.safe_dump(sections))

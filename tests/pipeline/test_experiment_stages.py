@@ -1,5 +1,6 @@
 """Train, evaluate, export and report for real, each as its own process, on tiny learnable faces."""
 
+import csv
 import importlib
 import json
 import os
@@ -25,7 +26,13 @@ OUTS = (
     "results/training.csv",
     "results/metrics.json",
     "results/roc.csv",
+    "results/tar_at_far.csv",
+    "results/scores.csv",
+    "results/calibration.csv",
+    "results/quality.csv",
+    "results/thresholds.csv",
     "results/pairs.parquet",
+    "results/embeddings.parquet",
     "models/model.onnx",
     "results/export.json",
     "results/compare.json",
@@ -113,9 +120,75 @@ def test_scores_of_every_test_pair(chain: tuple[Path, dict[str, str]]) -> None:
     given = pq.read_table(chain[0] / "data" / "pairs.parquet", filters=[("subset", "=", "test")])
     scored = pq.read_table(chain[0] / "results" / "pairs.parquet")
     assert scored.select(["key_a", "key_b", "same", "fold"]).to_pylist() == given.drop(["subset"]).to_pylist()
-    roc = np.genfromtxt(chain[0] / "results" / "roc.csv", delimiter=",", names=True)
-    assert (roc["far"][0], roc["tar"][0], roc["far"][-1], roc["tar"][-1]) == (0, 0, 1, 1)
-    assert len(roc) <= 500
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "results" / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_number_lies_in_its_interval_and_curves_end_where_they_should(chain: tuple[Path, dict[str, str]]) -> None:
+    folder, printed = chain
+    metrics = json.loads((folder / "results" / "metrics.json").read_text())
+    told = [name.removesuffix("_low") for name in metrics if name.endswith("_low")]
+    assert told == ["verification_accuracy", "auc", "eer", "tar_at_far_0.1", "tar_at_far_0.01", "rank_1", "rank_5"]
+    for name in told:
+        assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"], name
+    assert metrics["auc_high"] - metrics["auc_low"] > 0.005  # ten people do not say more
+    assert "TAR at FAR 0.001 is not told: it needs 1000 pairs of different people, there are" in printed["evaluate"]
+    roc = table(folder, "roc")
+    assert list(dict.fromkeys(row["series"] for row in roc)) == ["model", "pixels", "untrained"]
+    assert (roc[199]["far"], roc[199]["tar"]) == ("1", "1")
+    at = {(row["series"], row["far"]): row for row in table(folder, "tar_at_far")}
+    assert float(at["model", "0.1"]["tar"]) == pytest.approx(metrics["tar_at_far_0.1"], abs=1e-5)
+    assert float(at["model", "0.1"]["low"]) == pytest.approx(metrics["tar_at_far_0.1_low"], abs=1e-5)
+    assert float(at["pixels", "0.01"]["tar"]) == pytest.approx(metrics["pixels_tar_at_far_0.01"], abs=1e-5)
+    bars = table(folder, "scores")
+    assert sum(int(row["pairs"]) for row in bars) == metrics["test_pairs"]
+    thirds = table(folder, "quality")
+    assert [row["measure"] for row in thirds[::3]] == ["sharpness", "brightness", "yaw"]  # face_px is always 56
+    for measure in range(0, 9, 3):
+        assert sum(int(row["pairs"]) for row in thirds[measure : measure + 3]) == metrics["test_pairs"]
+        assert float(thirds[measure]["most"]) <= float(thirds[measure + 1]["least"])
+    assert min(float(row["least"]) for row in thirds[-3:]) >= 0  # turned left or right is alike
+
+
+def test_the_threshold_is_the_validation_pairs_and_goes_with_the_model(chain: tuple[Path, dict[str, str]]) -> None:
+    """Every face embedded by onnxruntime; nothing but the exported file says how to read the scores."""
+    from facelib import verification
+    from facelib.calibration import Calibration
+    from facelib.faces import load_faces, load_pairs
+
+    folder = chain[0]
+    session = onnxruntime.InferenceSession(folder / "models" / "model.onnx", providers=["CPUExecutionProvider"])
+    kept = Calibration.from_dict(json.loads(session.get_modelmeta().custom_metadata_map["calibration"]))
+    metrics = json.loads((folder / "results" / "metrics.json").read_text())
+    for subset in ("val", "test"):
+        faces = load_faces(folder / "data" / "aligned", folder / "data" / "split.parquet", subset)
+        pairs = load_pairs(folder / "data" / "pairs.parquet", subset, faces)
+        vectors = session.run(["embeddings"], {"faces": faces.pixels})[0]
+        scores = verification.cosine(vectors, pairs.a, pairs.b)
+        right = np.mean((scores >= kept.threshold) == pairs.same)
+        if subset == "val":
+            assert right == pytest.approx(verification.best_threshold(scores, pairs.same)[1], abs=0.005)
+            again = Calibration.fit(scores, pairs.same)
+            assert kept.pairs == again.pairs == len(scores)
+            assert (kept.slope, kept.offset) == pytest.approx((again.slope, again.offset), rel=1e-3)
+        else:
+            assert metrics["accuracy_at_threshold"] == pytest.approx(right, abs=0.005)
+            assert metrics["threshold"] == pytest.approx(kept.threshold, abs=1e-6)
+            assert 0 <= metrics["calibration_error"] < 0.3
+
+
+def test_embeddings_of_every_test_face_are_kept(chain: tuple[Path, dict[str, str]]) -> None:
+    kept = pq.read_table(chain[0] / "results" / "embeddings.parquet")
+    split = pq.read_table(chain[0] / "data" / "split.parquet", filters=[("subset", "=", "test")])
+    assert sorted(kept["key"].to_pylist()) == sorted(split["key"].to_pylist())
+    place = {key: row for row, key in enumerate(kept["key"].to_pylist())}
+    vectors = np.array(kept["embedding"].to_pylist())
+    scored = pq.read_table(chain[0] / "results" / "pairs.parquet")
+    a, b = ([place[key] for key in scored[end].to_pylist()] for end in ("key_a", "key_b"))
+    np.testing.assert_allclose((vectors[a] * vectors[b]).sum(1), scored["score"].to_numpy(), atol=1e-6)
 
 
 def test_the_exported_model_scores_pairs_as_evaluate_did(chain: tuple[Path, dict[str, str]]) -> None:
@@ -157,7 +230,7 @@ def test_the_report_is_one_page_with_everything_inside(chain: tuple[Path, dict[s
     metrics = json.loads((chain[0] / "results" / "metrics.json").read_text())
     assert f"<b>{metrics['verification_accuracy']:.3f}</b>" in page
     pictures = re.findall(r'<img src="([^"]{0,30})', page)
-    assert len(pictures) >= 12 + 48 + 1 + 4 + 2 + 2 * 2 * 12
+    assert len(pictures) >= 12 + 48 + 1 + 4 + 3 + 2 * 2 * 12
     assert all(source.startswith("data:image/") for source in pictures)
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     for reason in (
@@ -167,6 +240,10 @@ def test_the_report_is_one_page_with_everything_inside(chain: tuple[Path, dict[s
         "0.01 (limit 0.02)",
     ):
         assert reason in page
+    assert f"<small>{metrics['auc_low']:.3f} – {metrics['auc_high']:.3f}</small>" in page
+    assert "TAR at FAR 0.001, 0.0001 is not told" in page
+    for words in ("highest accuracy", "FAR 0.01", "sharpness, lowest third", "yaw, highest third"):
+        assert f"<td>{words}</td>" in page
     assert len(page) < 3_000_000
 
 

@@ -20,6 +20,8 @@ PLACES = ((20, 24), (44, 24), (32, 38), (32, 50))
 DATES = ("2026-11-01", "2026-11-08")
 SUBSETS = {"train": 16, "val": 6, "test": 10}
 PHOTOS_PER_PERSON = 10
+MEASURES = {"sharpness": (0.4, 1.2), "brightness": (60.0, 200.0), "yaw": (-40.0, 40.0)}
+"""Made up; that they say nothing about the pictures does not matter here."""
 
 
 def face(looks: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
@@ -49,7 +51,7 @@ def write(path: Path, rows: list[dict[str, object]], schema: list[tuple[str, pa.
 
 def make(folder: Path, seed: int = 0) -> None:
     """Fill FOLDER/data as download, detect, align, clean and split would."""
-    rng = np.random.default_rng(seed)
+    rng, other = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     names = [f"{subset}_{number:02}" for subset, count in SUBSETS.items() for number in range(count)]
     photos: dict[str, list[dict[str, object]]] = {date: [] for date in DATES}
     aligned: dict[str, list[dict[str, object]]] = {date: [] for date in DATES}
@@ -61,7 +63,8 @@ def make(folder: Path, seed: int = 0) -> None:
             path = f"{date}/{name}/{number:02}.jpg"
             photo = {"path": path, "identity": name, "sha256": "0" * 64, "image": encode(image, "JPEG")}
             photos[date].append(photo)
-            aligned[date].append({"key": path, **photo, "image": encode(image, "PNG"), "face_px": 56.0})
+            measures = {"face_px": 56.0, **{name: other.uniform(*MEASURES[name]) for name in MEASURES}}
+            aligned[date].append({"key": path, **photo, "image": encode(image, "PNG"), **measures})
     photos[DATES[0]].append(
         {"path": f"{DATES[0]}/broken/0.jpg", "identity": "broken", "sha256": "0" * 64, "image": b"no picture"}
     )
@@ -93,7 +96,7 @@ def _write_partitions(data: Path, photos: dict[str, list], aligned: dict[str, li
         write(
             data / "aligned" / f"{date}.parquet",
             aligned[date],
-            [("key", pa.string()), *image, ("face_px", pa.float32())],
+            [("key", pa.string()), *image, *((name, pa.float32()) for name in ("face_px", *MEASURES))],
         )
         whole = {
             "box": [4, 4, 60, 60],

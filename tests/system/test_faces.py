@@ -1,13 +1,16 @@
 """The reference pipeline through everything, on a handful of invented people; and once more without Airflow."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import requests
 from conftest import ROOT, Run, Stack
+from nbclient import NotebookClient
 
 from reprise import git
 
@@ -71,6 +74,23 @@ def test_dvc_repro_at_the_record_gives_the_same_bytes(stack: Stack, first: Run, 
     for stage in STAGES:
         assert f"Running stage '{FACES}/dvc.yaml:{stage}'" in done.stdout
     assert git.git(again, "diff", "--name-only", "HEAD") == "", "dvc.lock has other hashes than the record's"
+
+
+def test_the_notebook_opens_the_run(stack: Stack, first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell runs on the run's own data and model, found by its id."""
+    for name, value in stack.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RUN", first.run_id)
+    notebook = nbformat.read(stack.root / "notebooks/explore.ipynb", as_version=4)
+    where = {"metadata": {"path": str(stack.root / "notebooks")}}
+    NotebookClient(notebook, timeout=120, resources=where).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    text = " ".join(output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs)
+    assert first.run_id in text
+    assert f"{first.record['metrics']['auc']:.6f}" in text
+    assert float(re.search(r"farthest from the embeddings that evaluate kept: (\S+)", text).group(1)) < 1e-4  # type: ignore[union-attr]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    assert not list((stack.root / "var/work").glob("notebook-*")), "the files are removed with the kernel"
 
 
 def _gate(stack: Stack, run: Run) -> str:

@@ -61,7 +61,8 @@ def test_everybody_drawn_once_is_the_number_itself(levels: int | None) -> None:
     once = np.ones((1, len(scores)), np.int32)
     tar, far = bootstrap._roc(once, scores, same)
     summary = verification.summary(scores, same, fold)
-    assert bootstrap._accuracy(once, scores, same, fold)[0] == pytest.approx(summary["accuracy"])
+    right = verification.right_in_folds(scores, same, fold)
+    assert bootstrap._accuracy(once, same, right, fold)[0] == pytest.approx(summary["accuracy"])
     assert bootstrap._auc(tar, far)[0] == pytest.approx(summary["auc"])
     assert bootstrap._eer(tar, far)[0] == pytest.approx(summary["eer"])
     assert bootstrap._tar_at_far(tar, far, 0.1)[0] == pytest.approx(summary["tar_at_far_0.1"])
@@ -79,21 +80,21 @@ def test_memory_does_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_intervals_hold_the_truth_over_people_and_not_over_pairs() -> None:
-    """Of many samples from one population, how many 95 % intervals hold the AUC of the whole population?"""
-    truth = np.mean([verification.auc(*people(seed, 400)[:2]) for seed in range(1000, 1010)])
-    over_people = over_pairs = 0
-    samples = 150
+    """Of many samples from one population, how many 95 % intervals hold the number of the whole population?"""
+    whole = [verification.summary(*people(seed, 400)[:3]) for seed in range(1000, 1010)]
+    names = ("accuracy", "auc", "eer", "tar_at_far_0.1")
+    truth = {name: np.mean([numbers[name] for numbers in whole]) for name in names}
+    over_people, over_pairs = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    samples = 120
     for seed in range(samples):
-        scores, same, _, ends = people(seed, 40)
-        low, high = bootstrap.interval(bootstrap.auc_replicates(scores, same, ends, 200, seed))  # type: ignore[misc]
-        over_people += low <= truth <= high
+        scores, same, fold, ends = people(seed, 24)
         single = np.arange(len(same))  # every pair a person of its own
-        low, high = bootstrap.interval(  # type: ignore[misc]
-            bootstrap.auc_replicates(scores, same, Ends(single, single), 200, seed)
-        )
-        over_pairs += low <= truth <= high
-    assert over_people / samples >= 0.88
-    assert over_pairs / samples < 0.85
+        for hits, of in ((over_people, ends), (over_pairs, Ends(single, single))):
+            limits = bootstrap.intervals(bootstrap.replicates(scores, same, fold, of, 200, seed))
+            for name in names:
+                hits[name] += limits[name][0] <= truth[name] <= limits[name][1]
+    assert min(over_people.values()) / samples >= 0.88, over_people
+    assert over_pairs["auc"] / samples < 0.85 and over_pairs["accuracy"] / samples < 0.85, over_pairs
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals() -> None:

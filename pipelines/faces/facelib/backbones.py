@@ -7,6 +7,7 @@ safetensors: plain bytes, no pickle; its header names what is needed to build th
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -100,21 +101,27 @@ def build(description: Description) -> nn.Module:
         return builders[description.backbone](description.embedding)
 
 
-def save(network: nn.Module, description: Description, path: Path, **notes: str | int) -> None:
-    """Write the weights; the header gets the description and `notes`."""
+def save(network: nn.Module, description: Description, path: Path, **notes: Any) -> None:
+    """Write the weights; the header gets the description and `notes` (JSON values)."""
     # One entry: safetensors writes several in random order (0.8.0), and equal models must be equal bytes.
-    header = {"model": json.dumps({**asdict(description), "input_size": description.input_size, **notes})}
+    metadata = {"model": json.dumps({**asdict(description), "input_size": description.input_size, **notes})}
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(serialise(weights, metadata=header))  # save_file makes it readable by its owner only
+    path.write_bytes(serialise(weights, metadata=metadata))  # save_file makes it readable by its owner only
+
+
+def header(path: Path) -> dict[str, Any]:
+    """What `save` noted beside the weights."""
+    with safe_open(path, framework="pt") as file:
+        return dict(json.loads(file.metadata()["model"]))
 
 
 def load(path: Path) -> tuple[nn.Module, Description]:
     """The trained network, on the CPU and in evaluation mode, and its description."""
     with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["model"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    description = Description(**{field.name: header[field.name] for field in fields(Description)})
+    notes = header(path)
+    description = Description(**{field.name: notes[field.name] for field in fields(Description)})
     network = build(description)
     network.load_state_dict(weights)
     return network.eval(), description

@@ -50,13 +50,15 @@ class Ends:
 def replicates(scores: Scores, same: Flags, fold: NDArray[np.integer], ends: Ends, count: int, seed: int) -> Replicates:
     """verification.summary of `count` draws of people: accuracy, auc, eer and each resolvable tar_at_far_*.
 
-    Thresholds of the accuracy are chosen anew in each replicate, on the other folds.
+    The accuracy's thresholds stay those of all people: a draw holds about five of eight folds' pairs of different
+    people, and thresholds chosen on those would say more about the draw than about the scores.
     """
+    right = verification.right_in_folds(scores, same, fold)
     limits = [limit for limit in FARS if verification.tar_at_far(scores, same, limit) is not None]
 
     def measure(weights: Counts) -> Replicates:
         tar, far = _roc(weights, scores, same)
-        found = {"accuracy": _accuracy(weights, scores, same, fold), "auc": _auc(tar, far), "eer": _eer(tar, far)}
+        found = {"accuracy": _accuracy(weights, same, right, fold), "auc": _auc(tar, far), "eer": _eer(tar, far)}
         return found | {f"tar_at_far_{limit:g}": _tar_at_far(tar, far, limit) for limit in limits}
 
     parts = [measure(weights) for weights in _draws(ends, count, seed)]
@@ -135,30 +137,16 @@ def _tar_at_far(tar: NDArray[np.float64], far: NDArray[np.float64], limit: float
     return np.where(np.isfinite(far[:, -1] + tar[:, -1]), highest, np.nan)
 
 
-def _accuracy(weights: Counts, scores: Scores, same: Flags, fold: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Cross-validated as verification.fold_accuracies; each fold counts by what was drawn of it.
+def _accuracy(weights: Counts, same: Flags, right: Flags, fold: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Weighted verification.fold_accuracies, where everybody is drawn once exactly their mean.
 
-    Folds count alike where everybody is drawn once, as in the mean of fold_accuracies.
+    A draw holds more of one kind of pairs than of the other; each kind keeps the say that it has without draws.
     """
-    right, total = np.zeros(len(weights)), np.zeros(len(weights))
-    for number in np.unique(fold):
-        held_out = fold == number
-        thresholds = _best_thresholds(weights[:, ~held_out], scores[~held_out], same[~held_out])
-        decided_right = (scores[held_out] >= thresholds[:, None]) == same[held_out]
-        right += (weights[:, held_out] * decided_right).sum(1) / held_out.sum()
-        total += weights[:, held_out].sum(1) / held_out.sum()
-    with np.errstate(invalid="ignore"):
-        return right / total
-
-
-def _best_thresholds(weights: Counts, scores: Scores, same: Flags) -> NDArray[np.float64]:
-    """verification.best_threshold of each replicate: halfway between neighbouring scores, of several the highest."""
-    order = np.argsort(-scores, kind="stable")
-    falling = scores[order].astype(np.float64)
-    last = np.flatnonzero(np.append(np.diff(falling) != 0, True))
-    gain = np.cumsum(weights[:, order] * np.where(same[order], 1, -1), axis=1)[:, last]
-    distinct = falling[last]
-    middle = np.append((distinct[:-1] + distinct[1:]) / 2, distinct[-1])
-    none = np.nextafter(distinct[0], np.inf)
-    best = np.argmax(gain, axis=1)
-    return np.where(gain.max(1) > 0, middle[best], none)
+    _, place, sizes = np.unique(fold, return_inverse=True, return_counts=True)
+    of_fold = 1 / sizes[place]
+    found = np.zeros(len(weights))
+    for kind in (same, ~same):
+        say = weights[:, kind] * of_fold[kind]
+        with np.errstate(invalid="ignore"):
+            found += (say * right[kind]).sum(1) / say.sum(1) * of_fold[kind].sum()
+    return found / len(sizes)

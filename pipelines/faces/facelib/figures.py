@@ -55,17 +55,8 @@ def curve(rows: Sequence[Mapping[str, float]], lines: Mapping[str, str], ylabel:
 def roc(scores: Mapping[str, NDArray[np.floating]], same: NDArray[np.bool_]) -> str:
     """ROC of each score, FAR on a logarithmic axis from one false accept on."""
     figure, axes = _axes("false accept rate", "true accept rate")
-    lowest = 1 / max(1, int((~same).sum()))
     for (name, values), colour in zip(scores.items(), (TRAINED, PIXELS, UNTRAINED), strict=False):
-        far, tar, _ = verification.roc(values, same)
-        grid = np.geomspace(lowest, 1, 200)
-        axes.step(
-            grid,
-            tar[np.searchsorted(far, grid * (1 + 1e-9), side="right") - 1],
-            color=colour,
-            label=name,
-            where="post",
-        )
+        axes.step(*verification.thinned_roc(values, same), color=colour, label=name, where="post")
     axes.set_xscale("log")
     axes.set_ylim(0, 1.02)
     axes.legend(loc="upper left", frameon=False)
@@ -73,11 +64,23 @@ def roc(scores: Mapping[str, NDArray[np.floating]], same: NDArray[np.bool_]) -> 
 
 
 def histogram(scores: NDArray[np.floating], same: NDArray[np.bool_], threshold: float) -> str:
-    """Scores of same and different pairs, and the threshold that divides them best."""
+    """Scores of same and different pairs, and the threshold that goes with the model."""
     figure, axes = _axes("cosine of a pair", "pairs")
     bins = np.linspace(min(scores.min(), threshold), max(scores.max(), threshold) + 1e-6, 50)
     axes.hist(scores[~same], bins.tolist(), color=PIXELS, alpha=0.65, label="different people")
     axes.hist(scores[same], bins.tolist(), color=TRAINED, alpha=0.65, label="same person")
     axes.axvline(threshold, color=INK, linewidth=1, linestyle=":", label=f"threshold {threshold:.3f}")
     axes.legend(frameon=False)
+    return _uri(figure)
+
+
+def calibration(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The points of results/calibration.csv: the share of same pairs over the probability that was promised."""
+    figure, axes = _axes("probability of one person", "share that is one person")
+    found = [row for row in rows if row["series"] == "model"]
+    axes.plot((0, 1), (0, 1), color=UNTRAINED, linewidth=1, linestyle=":", label="ideal")
+    axes.plot(
+        [row["predicted"] for row in found], [row["observed"] for row in found], "o-", color=TRAINED, label="test pairs"
+    )
+    axes.legend(loc="upper left", frameon=False)
     return _uri(figure)

@@ -45,6 +45,13 @@ def roc(scores: Scores, same: Flags) -> tuple[NDArray[np.float64], NDArray[np.fl
     return np.append(0.0, far), np.append(0.0, tar), np.append(np.inf, falling[last_of_equals])
 
 
+def thinned_roc(scores: Scores, same: Flags, points: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """FAR and the highest TAR within it, for a curve over a logarithmic axis: from one false accept to all."""
+    far, tar, _ = roc(scores, same)
+    grid = np.geomspace(1 / (~same).sum(), 1, points)
+    return grid, tar[np.searchsorted(far, grid * (1 + 1e-9), side="right") - 1]
+
+
 def auc(scores: Scores, same: Flags) -> float:
     """Area under the ROC: the chance that a same pair scores above a different one (ties count half)."""
     far, tar, _ = roc(scores, same)
@@ -87,20 +94,31 @@ def best_threshold(scores: Scores, same: Flags) -> tuple[float, float]:
     return float((thresholds[best] + below) / 2), float(right[best] / len(same))
 
 
-def fold_accuracies(scores: Scores, same: Flags, fold: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Accuracy on each fold, in the order of fold number, with the best threshold of all the other folds.
+def right_in_folds(scores: Scores, same: Flags, fold: NDArray[np.integer]) -> Flags:
+    """Whether each pair is decided right with the best threshold of all the other folds.
 
     Raises ValueError with fewer than two folds.
     """
     folds = np.unique(fold)
     if len(folds) < 2:
         raise ValueError(f"cross-validation needs two folds or more, the pairs have {len(folds)}")
-    accuracies = []
+    right = np.zeros(len(scores), bool)
     for number in folds:
         held_out = fold == number
         threshold, _ = best_threshold(scores[~held_out], same[~held_out])
-        accuracies.append(np.mean((scores[held_out] >= threshold) == same[held_out]))
-    return np.array(accuracies)
+        right[held_out] = (scores[held_out] >= threshold) == same[held_out]
+    return right
+
+
+def fold_accuracies(scores: Scores, same: Flags, fold: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Accuracy on each fold, in the order of fold number; see `right_in_folds`."""
+    right = right_in_folds(scores, same, fold)
+    return np.array([right[fold == number].mean() for number in np.unique(fold)])
+
+
+def unresolved(same: Flags) -> list[float]:
+    """The FARS for which there are too few pairs of different people."""
+    return [limit for limit in FARS if int((~same).sum()) * limit < 1 - 1e-9]
 
 
 def summary(scores: Scores, same: Flags, fold: NDArray[np.integer]) -> dict[str, float]:
