@@ -1,10 +1,20 @@
-"""What Airflow registers of Reprise: a link from each run to MLflow, and the end of failed runs there."""
+"""What Airflow registers of Reprise: the page of each run, and the end of failed runs in MLflow."""
+
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from reprise import listener
 from reprise.schedule import OnRequest
-from reprise.web import app
+
+_RUN = "/reprise/runs/{DAG_ID}/{RUN_ID}"
+
+
+async def _pages(scope: Any, receive: Any, send: Any) -> None:
+    """The API server's pages, imported on the first request: every task process loads this file as well."""
+    from reprise.web import app
+
+    await app(scope, receive, send)
 
 
 class ReprisePlugin(AirflowPlugin):
@@ -13,8 +23,10 @@ class ReprisePlugin(AirflowPlugin):
     name = "reprise"
     timetables = [OnRequest]  # noqa: RUF012
     listeners = [listener]  # noqa: RUF012 - Airflow reads a plain list
-    fastapi_apps = [{"app": app, "url_prefix": "/reprise", "name": "Reprise"}]  # noqa: RUF012
+    fastapi_apps = [{"app": _pages, "url_prefix": "/reprise", "name": "Reprise"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
+        {"name": "Reprise", "href": _RUN, "destination": "dag_run", "url_route": "reprise"},
+        {"name": "Reprise", "href": f"{_RUN}#{{TASK_ID}}", "destination": "task_instance", "url_route": "reprise-task"},
         {
             "name": "MLflow",
             "href": "/reprise/mlflow/{DAG_ID}/{RUN_ID}",

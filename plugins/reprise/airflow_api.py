@@ -16,7 +16,8 @@ class Airflow:
         self.url = url
 
     @cached_property
-    def _session(self) -> requests.Session:
+    def session(self) -> requests.Session:
+        """Logged in."""
         session = requests.Session()
         answer = session.get(f"{self.url}/auth/token", timeout=30)
         answer.raise_for_status()
@@ -29,7 +30,7 @@ class Airflow:
         :raises RepriseError: with the server's own explanation, or where it does not answer.
         """
         try:
-            answer = self._session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **kwargs)
+            answer = self.session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **kwargs)
         except requests.RequestException as error:
             raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
         if not answer.ok:

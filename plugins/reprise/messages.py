@@ -22,10 +22,16 @@ class Champion(TypedDict):
     """The reason of the above, for people."""
 
 
+PROBLEM = "problem"
+"""The XCom key under which a task that fails says why."""
+
+
 class Opened(TypedDict):
     """What ``open`` hands to the tasks of a run, by XCom: JSON values only."""
 
     revision: str
+    pipeline: dict[str, Any]
+    """As the revision defines it (``Pipeline.to_dict``), for whoever shows the run later."""
     params: str
     """The text of the run's params.yaml."""
     listing: str | None

@@ -139,6 +139,7 @@ def open_run(
         pinned, known = _pin_and_plan(settings, request, checked)
         return Opened(
             revision=checked.revision,
+            pipeline=checked.pipeline.to_dict(),
             params=checked.params,
             listing=checked.workspace.put(listing) if reads_inbox else None,
             inbox=(request.inbox or settings.inbox) if reads_inbox else None,

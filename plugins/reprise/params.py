@@ -123,14 +123,27 @@ def _check(schema: Mapping[str, Any], values: Any, pipeline: str) -> None:
     wrong = []
     for error in sorted(Draft202012Validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))):
         name = ".".join(str(step) for step in error.path) or FILE
-        wrong.append(f"{name}: {error.message}{_allowed(error.schema)}")
+        allowed = _range(error.schema)
+        wrong.append(f"{name}: {error.message}" + (f" (allowed: {allowed})" if allowed else ""))
     if wrong:
         raise BadInput("; ".join(wrong), f"choose a value that pipelines/{pipeline}/{SCHEMA} allows")
 
 
-def _allowed(schema: Mapping[str, Any]) -> str:
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    if low is None and high is None:
-        return ""
-    return f" (allowed: {'' if low is None else low} to {'' if high is None else high})"
+def about(leaf: Mapping[str, Any]) -> str:
+    """One parameter in a sentence or two: what it is, its type, range or choices, and its default."""
+    kind = leaf.get("type", "value")
+    words = [f"{str(leaf.get('description', '')).rstrip('.')}."] if leaf.get("description") else []
+    choices = f"One of {', '.join(map(str, leaf['enum']))}" if "enum" in leaf else str(kind).capitalize()
+    words.append(f"{', '.join(filter(None, [choices, _range(leaf)]))}.")
+    default = f" (default {json.dumps(leaf['default'])})" if "default" in leaf else ""
+    left = "Never touched" if kind == "boolean" else "Empty"  # a switch cannot show that it says nothing
+    return " ".join([*words, f"{left}: what the revision says{default}."])
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    """The range, in words; empty where there is none."""
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    least = str(low) if low is not None else f"more than {above}" if above is not None else ""
+    most = str(high) if high is not None else f"less than {below}" if below is not None else ""
+    return f"{least} to {most}" if least or most else ""

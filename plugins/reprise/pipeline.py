@@ -1,5 +1,6 @@
 """What a pipeline is: its stages, their files and their order, as neutral values. Imports neither DVC nor Airflow."""
 
+import json
 import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -124,6 +125,11 @@ class Pipeline:
         """The artifact of that name."""
         return next(artifact for artifact in self.artifacts if artifact.name == name)
 
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Names of the artifacts that are pages for people."""
+        return tuple(a.name for a in self.artifacts if a.type == "report")
+
     def shape(self) -> dict[str, list[str]]:
         """Stages and edges: what a DAG rendered earlier must agree on with a revision to run it."""
         return {stage.name: list(stage.upstream) for stage in self.stages}
@@ -151,8 +157,8 @@ class Pipeline:
         return [stage.name for stage in self.stages if stage.name in wanted]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values: lists, no tuples, which Airflow's XCom would wrap."""
+        return dict(json.loads(json.dumps(asdict(self))))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Pipeline":

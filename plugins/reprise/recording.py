@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from reprise import champion, gate, git, manifest, params
+from reprise.errors import CommandFailed
 from reprise.messages import Done, Opened, Recorded
 from reprise.opening import Request, clear, task_folder
 from reprise.pipeline import Pipeline
 from reprise.records import REFS, RUN_FILE, ref_name
-from reprise.settings import Settings
+from reprise.settings import ROOT, Settings
 from reprise.tracking import Tracker
 from reprise.workspace import Workspace
 
@@ -54,7 +55,7 @@ def read_metrics(workspace: Workspace, pipeline: Pipeline) -> dict[str, float]:
     found: dict[str, float] = {}
     for stage in pipeline.stages:
         for out in (o for o in stage.outs if o.kind == "metric"):
-            found |= _numbers(json.loads((workspace.folder / out.path).read_text()))
+            found |= numbers(json.loads((workspace.folder / out.path).read_text()))
     return dict(sorted(found.items()))
 
 
@@ -70,11 +71,12 @@ def read_decision(workspace: Workspace, pipeline: Pipeline) -> dict[str, Any]:
     return gate.decision({key: value for values in files for key, value in values.items()}, stage.name)
 
 
-def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """All numbers of a metrics file by their dotted names."""
     found: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= _numbers(value, f"{prefix}{name}.")
+            found |= numbers(value, f"{prefix}{name}.")
         elif isinstance(value, (int, float)):
             found[f"{prefix}{name}"] = float(value)
     return found
@@ -146,3 +148,16 @@ def _commit(
     ref = f"{REFS}/{baseline[:2]}/{baseline[2:]}/{ref_name(request.pipeline, request.run_id)}"
     git.git(workspace.path, "push", "--quiet", "--force", settings.origin, f"{commit}:{ref}")
     return commit, ref
+
+
+def show(settings: Settings, commit: str, ref: str, most: int = 200_000) -> str:
+    """A record's commit as ``git show`` prints it: message, files, what differs from the revision.
+
+    :param most: characters after which it is cut off.
+    """
+    try:
+        git.git(ROOT, "cat-file", "-e", commit)
+    except CommandFailed:  # made on another node
+        git.git(ROOT, "fetch", "--quiet", settings.origin, ref)
+    text = git.git(ROOT, "show", "--stat", "--patch", "--format=fuller", commit)
+    return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters: git show {commit}"

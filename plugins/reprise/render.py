@@ -7,12 +7,14 @@ from typing import Any
 from airflow.sdk import DAG, BaseNotifier, Param, get_current_context, task
 
 from reprise import assets, manifest, params, pools, relisted
+from reprise.errors import BadInput
+from reprise.links import page_links
 from reprise.messages import GATE, OPEN, RECORD, Opened
 from reprise.notify import default, on_failure, tell_ended
 from reprise.opening import Request
 from reprise.pipeline import Pipeline
 from reprise.schedule import START, WhenNewData, timetable, watcher
-from reprise.settings import ROOT
+from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
 from reprise.stage_operator import StageOperator
 from reprise.tries import tried_again_or_not
@@ -54,7 +56,7 @@ def pipeline_dag(
         description=f"{len(pipeline.stages)} stages of {path}/dvc.yaml",
         doc_md=_doc(pipeline),
         tags=["reprise", pipeline.name],
-        params=_form(schema, settings.inbox if pipeline.reads_inbox else None),
+        params=_form(schema, settings, pipeline.reads_inbox),
         default_args={"retry_delay": dt.timedelta(seconds=5)},
         schedule=timetable(schedule, pipeline.name),
         **options,
@@ -65,7 +67,9 @@ def pipeline_dag(
 
 def _add_tasks(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> None:
     settings = load_settings()
-    opened = _open_task(pipeline)
+    opened, recorded = _open_task(pipeline), _record_task(pipeline, told)
+    for end in (opened, recorded):
+        end.operator.operator_extra_links = page_links(pipeline.reports)
     done = {}
     for stage in pipeline.stages:
         done[stage.name] = StageOperator(
@@ -84,7 +88,6 @@ def _add_tasks(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> None:
         if not stage.upstream:
             opened >> done[stage.name]
     needed = {name for stage in pipeline.stages for name in stage.upstream}
-    recorded = _record_task(pipeline, told)
     for name in sorted(set(done) - needed):
         done[name] >> recorded
     if pipeline.comparing and pipeline.comparing.meta.champion:
@@ -92,14 +95,19 @@ def _add_tasks(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> None:
 
 
 def _open_task(pipeline: Pipeline) -> Any:
-    @task(task_id=OPEN, retries=1, doc_md="Pins revision, params and inbox listing; checks them; plans the run.")
+    @task(
+        task_id=OPEN,
+        retries=1,
+        show_return_value_in_logs=False,
+        doc_md="Pins revision, params and inbox listing; checks them; plans the run.",
+    )
     def open_() -> dict[str, Any]:
         from reprise.opening import open_run
 
         context = get_current_context()
         run = context["dag_run"]
         tags = {"run_type": str(run.run_type), "logical_date": str(run.logical_date or "")}
-        with tried_again_or_not():
+        with tried_again_or_not(context["ti"]):
             opened = open_run(load_settings(), _request(pipeline, context), pipeline.shape(), tags)
         say_plan(pipeline, opened)
         return dict(opened)
@@ -108,7 +116,12 @@ def _open_task(pipeline: Pipeline) -> Any:
 
 
 def _record_task(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> Any:
-    @task(task_id=RECORD, retries=2, doc_md="Joins everything the run is made of into one git commit.")
+    @task(
+        task_id=RECORD,
+        retries=2,
+        show_return_value_in_logs=False,
+        doc_md="Joins everything the run is made of into one git commit.",
+    )
     def record_() -> dict[str, Any]:
         from reprise.recording import record
 
@@ -116,7 +129,7 @@ def _record_task(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> Any:
         ti = context["ti"]
         done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
         opened = ti.xcom_pull(task_ids=OPEN)
-        with tried_again_or_not():
+        with tried_again_or_not(ti):
             recorded = record(load_settings(), _request(pipeline, context), pipeline, opened, done)
         print(f"recorded as {recorded['commit']} ({recorded['ref']})")
         if not pipeline.comparing:
@@ -135,7 +148,7 @@ def _gate_task(pipeline: Pipeline, model: str, told: Sequence[BaseNotifier]) -> 
         context = get_current_context()
         ti = context["ti"]
         opened, recorded = ti.xcom_pull(task_ids=OPEN), ti.xcom_pull(task_ids=RECORD)
-        with tried_again_or_not():
+        with tried_again_or_not(ti):
             judged = judge(load_settings(), model, opened["champion"], recorded, ti.run_id)
         print(f"{judged['verdict']}: {judged['reason']}")
         done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
@@ -165,14 +178,12 @@ def _request(pipeline: Pipeline, context: Any) -> Request:
     run, given = context["dag_run"], {**context["params"]}
     overrides = {k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None}
     asked = given.get("as_of")
-    as_of = dt.datetime.fromisoformat(asked) if asked else run.data_interval_end if run.logical_date else None
-    if as_of is not None and as_of.tzinfo is None:
-        as_of = as_of.replace(tzinfo=dt.UTC)
+    as_of = _moment(asked) if asked else run.data_interval_end if run.logical_date else None
     return Request(
         pipeline=pipeline.path,
         dag_id=run.dag_id,
         run_id=run.run_id,
-        revision=given.get("revision") or "HEAD",
+        revision=given.get("revision") or load_settings().revision,
         overrides=overrides,
         inbox=given.get("inbox") or None,
         as_of=as_of,
@@ -183,11 +194,20 @@ def _request(pipeline: Pipeline, context: Any) -> Request:
     )
 
 
-def _form(schema: dict[str, Any], inbox: str | None) -> dict[str, Param]:
-    """The trigger form: what is left empty keeps the revision's own value."""
+def _moment(text: str) -> dt.datetime:
+    """A date or a date and time; without a time zone it is UTC."""
+    try:
+        given = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"as_of {text!r} is no date", "as_of=2026-11-22, or with a time: 2026-11-22T12:00") from error
+    return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
+
+
+def _form(schema: dict[str, Any], settings: Settings, reads_inbox: bool) -> dict[str, Param]:
+    """The trigger form: what is left alone is not overridden."""
     form = {
         "revision": Param(
-            "HEAD",
+            settings.revision,
             type="string",
             minLength=1,
             title="Revision",
@@ -198,8 +218,8 @@ def _form(schema: dict[str, Any], inbox: str | None) -> dict[str, Param]:
             False, type="boolean", title="Ignore cache", section=_RUN, description="Run every stage again."
         ),
     }
-    if inbox:
-        about = f"Folder, object-store URL or list (.csv, .parquet), with or without dates. Empty: {inbox}"
+    if reads_inbox:
+        about = f"Folder, object-store URL or list (.csv, .parquet), with or without dates. Empty: {settings.inbox}"
         form["inbox"] = Param(None, type=["null", "string"], title="Inbox", section=_RUN, description=about)
         about = "See only what had arrived before this moment. Empty: the run's data interval, or everything."
         form["as_of"] = Param(
@@ -226,7 +246,7 @@ def _field(name: str, leaf: dict[str, Any]) -> Param:
         type=["null", *([types] if isinstance(types, str) else types)],
         title=name,
         section=name.split(".")[0],
-        description=f"{leaf.get('description', '')} Empty: {leaf.get('default')!r}, or what the revision says.",
+        description=params.about(leaf),
         **kept,
     )
 

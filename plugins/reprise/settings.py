@@ -19,6 +19,8 @@ class Settings:
 
     origin: str = str(ROOT)
     """The git repository (path or URL) that runs are cloned from and recorded in."""
+    revision: str = "HEAD"
+    """What a run starts from that names no revision: the production branch. HEAD is what the origin has checked out."""
     var: Path = ROOT / "var"
     """This node's folder for everything that can be made again: workspaces, services' state, logs."""
     inbox: str = str(ROOT / "var/inbox/synthetic")

@@ -12,15 +12,16 @@ from typing import Any
 from airflow.providers.docker.exceptions import DockerContainerFailedException
 from airflow.providers.docker.hooks.docker import DockerHook
 from airflow.providers.docker.operators.docker import DockerOperator
-from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 
 from reprise import assets, champion, containers, manifest, params
+from reprise.links import MLflowLink, page_links
 from reprise.memo import Division, divide
 from reprise.messages import OPEN, Done, Entry, Opened
 from reprise.opening import clear, task_folder
+from reprise.output import Output
 from reprise.pipeline import Pipeline, Stage
 from reprise.plan import find_again
 from reprise.sandbox import LIVE, Sandbox
@@ -38,17 +39,6 @@ _CONFINED = {
     "pids_limit": 4096,
     "tmpfs": {"/tmp": "rw,exec,size=2g"},
 }
-_LAST_LINES = 15
-
-
-class MLflowLink(BaseOperatorLink):
-    """The button on a task that leads to its MLflow run; published before the container starts."""
-
-    name = "MLflow"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Airflow asks once the task has ended; while it runs, the XCom says it."""
-        return getattr(operator, "mlflow_url", "")
 
 
 class StageOperator(DockerOperator):
@@ -59,7 +49,6 @@ class StageOperator(DockerOperator):
     """
 
     ui_color = "#e8f0ea"
-    operator_extra_links = (MLflowLink(),)
     mlflow_url = ""
 
     def __init__(self, *, pipeline: Pipeline, stage: Stage, **kwargs: Any) -> None:
@@ -71,19 +60,28 @@ class StageOperator(DockerOperator):
             network_mode=stage.meta.network or ("bridge" if stage.meta.source else "none"),
             mem_limit=stage.meta.memory,
             shm_size=1024**3,
+            log_opts_max_size="100m",  # Docker's own copy; the task's log has everything
+            log_opts_max_file="1",
             **kwargs,
         )
+        self.operator_extra_links = (MLflowLink(), *page_links(pipeline.reports))
         self.pipeline = pipeline
         self.stage = stage
         self.work: Path | None = None
         self.own_labels: dict[str, str] = {}
 
     @cached_property
+    def printed(self) -> Output:
+        """What the container prints, into the task's log."""
+        return Output(partial(self.log.info, "%s"))
+
+    @cached_property
     def hook(self) -> DockerHook:
-        """The parent's, with a container that can write nowhere but where it should."""
+        """The parent's, with a container that can write nowhere but where it should, and whose output is not kept."""
         hook = super().hook
         client = hook.api_client
         client.create_host_config = partial(client.create_host_config, **_CONFINED)  # type: ignore[method-assign]
+        client.attach = self.printed.instead_of(client.attach)  # type: ignore[method-assign]
         return hook
 
     def execute(self, context: Any) -> Done:  # type: ignore[override]
@@ -98,16 +96,16 @@ class StageOperator(DockerOperator):
         if known:
             self.log.info("cached: nothing that stage %s depends on has changed; no container", self.stage.name)
             if opened["mlflow"]:  # no run of its own: the link leads to the whole run's
-                self._publish(ti, opened["mlflow"])
+                self.mlflow_url = Tracker(load_settings().mlflow).url(opened["mlflow"])
             return Done(verdict="cached", entry=known, seconds={}, device="")
         settings = load_settings()
         self.work = task_folder(settings, ti.dag_id, ti.run_id, ti.task_id)
         self.labels = self.own_labels = containers.labels(
             settings.stack, ti.dag_id, ti.run_id, ti.task_id, ti.try_number
         )
-        self._remove_earlier()
         try:
-            with tried_again_or_not():
+            with tried_again_or_not(ti):
+                self._remove_earlier()
                 done = self._run_stage(ti, opened, self._upstream(ti))
             if done["verdict"] == "ran":
                 assets.announce(context, self.pipeline, self.stage, opened, done)
@@ -208,7 +206,7 @@ class StageOperator(DockerOperator):
         """The exit code and the container's last lines; killed containers may be tried again."""
         found = re.search(r"'StatusCode': (\d+)", str(error))
         code = int(found[1]) if found else -1
-        last = "\n".join(str(line) for line in (error.logs or [])[-_LAST_LINES:])
+        last = "\n".join(self.printed.last)
         if code > 128:
             why = "out of memory or `docker kill`" if code == 137 else f"signal {code - 128}"
             return AirflowException(
@@ -252,9 +250,10 @@ class StageOperator(DockerOperator):
         return child
 
     def _publish(self, ti: Any, mlflow_run: str) -> None:
-        """Put the link to the MLflow run on the task."""
+        """Put the task's links on it now; Airflow itself does so once it has ended."""
         self.mlflow_url = Tracker(load_settings().mlflow).url(mlflow_run)
-        ti.xcom_push(key=MLflowLink().xcom_key, value=self.mlflow_url)
+        for link in self.operator_extra_links:
+            ti.xcom_push(key=link.xcom_key, value=link.get_link(self, ti_key=ti))
 
     def _remove_earlier(self) -> None:
         """Remove containers that an earlier try of this task left; a daemon that is away fails the try."""

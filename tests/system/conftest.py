@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,16 @@ class Stack:
     def airflow(self) -> Airflow:
         """The REST API."""
         return Airflow(self.env["REPRISE_AIRFLOW"])
+
+    def wait_for_end(self, dag_id: str, run_id: str, seconds: float = 240) -> str:
+        """How a run ended: success or failed."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            state = self.airflow.run(dag_id, run_id)["state"]
+            if state in ("success", "failed"):
+                return str(state)
+            time.sleep(0.5)
+        raise AssertionError(f"{run_id} still {state} after {seconds} s")
 
     def containers(self) -> list[str]:
         """This stack's containers, running or not."""

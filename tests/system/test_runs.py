@@ -119,7 +119,7 @@ def test_as_of_sees_only_what_had_arrived(stack: Stack) -> None:
 def test_killed_container_is_tried_again_and_leaves_nothing(stack: Stack) -> None:
     run_id = _start(stack, "kill", {"rank.seconds": 12})
     docker("kill", _wait_for_container(stack, run_id))
-    assert _wait_for_end(stack, run_id) == "success"
+    assert stack.wait_for_end("words", run_id) == "success"
     rank = next(t for t in stack.airflow.tasks("words", run_id) if t["task_id"] == "rank")
     assert rank["try_number"] == 2
     test_nothing_is_left_behind(stack, None)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def test_cleared_task_starts_anew_without_overlap(stack: Stack) -> None:
         time.sleep(0.2)
     _wait_for_container(stack, run_id)
     assert len(stack.containers()) == 1
-    assert _wait_for_end(stack, run_id) == "success"
+    assert stack.wait_for_end("words", run_id) == "success"
     test_nothing_is_left_behind(stack, None)  # type: ignore[arg-type]
 
 
@@ -200,16 +200,6 @@ def _wait_for_container(stack: Stack, run_id: str, seconds: float = 120) -> str:
             return found[0]
         time.sleep(0.2)
     raise AssertionError(f"no container of {run_id} after {seconds} s")
-
-
-def _wait_for_end(stack: Stack, run_id: str, seconds: float = 240) -> str:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        state = stack.airflow.run("words", run_id)["state"]
-        if state in ("success", "failed"):
-            return str(state)
-        time.sleep(0.5)
-    raise AssertionError(f"{run_id} still {state} after {seconds} s")
 
 
 def _started_since(stack: Stack, since: int) -> list[str]:

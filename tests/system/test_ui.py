@@ -1,10 +1,11 @@
-"""What a person sees, in a real browser: the DAG, the trigger form, the way to MLflow."""
+"""What a person sees, in a real browser: the DAG, the trigger form, the page of a run, the ways out of it."""
 
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from conftest import Stack
+import yaml
+from conftest import Run, Stack
 from playwright.sync_api import Page, expect, sync_playwright
 
 pytestmark = pytest.mark.skipif(
@@ -32,8 +33,13 @@ def page(stack: Stack) -> Iterator[Page]:
         browser.close()
 
 
-def test_run_page_shows_the_stages(stack: Stack, page: Page) -> None:
-    run = stack.run()
+@pytest.fixture(scope="module")
+def run(stack: Stack) -> Run:
+    """A run to look at."""
+    return stack.run()
+
+
+def test_run_page_shows_the_stages(stack: Stack, page: Page, run: Run) -> None:
     page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words/runs/{run.run_id}")
     for name in ("open", "take", "count", "rank", "record"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
@@ -41,11 +47,66 @@ def test_run_page_shows_the_stages(stack: Stack, page: Page) -> None:
     expect(page.frame_locator("iframe").get_by_role("link", name="in MLflow")).to_be_visible()
 
 
+def test_our_page_inside_airflow_shows_the_whole_run(stack: Stack, page: Page, run: Run) -> None:
+    page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words/runs/{run.run_id}")
+    page.get_by_role("link", name="Reprise").first.click()
+    ours = page.frame_locator("iframe[title=Reprise]")
+    expect(ours.get_by_role("heading", name=run.run_id)).to_be_visible()
+    for stage, verdict in run.verdicts.items():
+        expect(ours.locator("tr", has=ours.get_by_role("link", name=stage, exact=True)).first).to_contain_text(verdict)
+    for shown in (
+        "texts",
+        "results/top.csv",
+        run.stages["rank"]["entry"]["outs"][0]["md5"][:12],
+        "image of all stages",
+    ):
+        expect(ours.get_by_text(shown).first).to_be_visible()
+    report = ours.frame_locator("iframe[title=report]")
+    expect(report.get_by_role("heading", name="Most frequent words")).to_be_visible()
+    expect(report.get_by_text("no script ran")).to_be_visible()
+    assert report.locator("img").evaluate("picture => picture.naturalWidth") == 1
+    with page.context.expect_page() as opened:
+        ours.get_by_role("link", name=f"record {run.record['commit'][:12]}").click()
+    expect(opened.value.get_by_text(f"commit {run.record['commit']}")).to_be_visible()
+    ours.get_by_role("link", name="log").first.click()
+    page.wait_for_url("**/tasks/open**")
+
+
 def test_trigger_form_offers_every_parameter(stack: Stack, page: Page) -> None:
+    _open_form(stack, page)
+    for about in ("Branch, tag or commit to run.", "Folder, object-store URL or list", "Run every stage again."):
+        expect(page.get_by_text(about).first).to_be_visible()
+    page.get_by_role("button", name="rank", exact=True).click()
+    expect(page.get_by_text("How many words. Integer, 1 to 1000.").first).to_be_visible()
+
+
+def test_the_form_refuses_a_wrong_value_and_the_run_uses_right_ones(stack: Stack, page: Page, run: Run) -> None:
+    before = stack.airflow.call("GET", "dags/words/dagRuns")["total_entries"]
+    _open_form(stack, page)
+    page.locator("#element_inbox").fill(str(stack.root / "var/inbox/texts"))
+    page.get_by_role("button", name="rank", exact=True).click()
+    top = page.locator("[name='element_rank.top']")
+    top.fill("0")
+    top.press("Tab")
+    expect(top).to_have_value("1")  # a number out of its range cannot even be entered
+    top.fill("2.5")
+    submit = page.get_by_role("dialog").get_by_role("button", name="Trigger")
+    submit.click()
+    expect(page.get_by_text("2.5 is not").first).to_be_visible()
+    assert stack.airflow.call("GET", "dags/words/dagRuns")["total_entries"] == before
+    top.fill("1")
+    submit.click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    newest = stack.airflow.call("GET", "dags/words/dagRuns", params={"order_by": "-run_after", "limit": 1})
+    [triggered] = newest["dag_runs"]
+    assert stack.wait_for_end("words", triggered["dag_run_id"]) == "success"
+    opened = stack.airflow.xcom("words", triggered["dag_run_id"], "open")
+    assert yaml.safe_load(opened["params"]) == {"count": {"lower": True}, "rank": {"top": 1, "seconds": 0}}
+    ranked = stack.airflow.xcom("words", triggered["dag_run_id"], "rank")
+    assert ranked["entry"]["params"]["params.yaml"] == {"rank": {"top": 1, "seconds": 0}}
+
+
+def _open_form(stack: Stack, page: Page) -> None:
     page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_role("button", name="run", exact=True).click()
-    for about in ("Branch, tag or commit to run.", "with or without date folders", "Run every stage again."):
-        expect(page.get_by_text(about).first).to_be_visible()
-    page.get_by_role("button", name="rank", exact=True).click()
-    expect(page.get_by_text("How many words.").first).to_be_visible()

@@ -88,13 +88,25 @@ def test_an_output_that_was_not_written_is_no_matter_of_the_remote(work: Workspa
     assert not isinstance(missing.value, TryAgain)
 
 
+class Task:
+    """Keeps what is said of it."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, str] = {}
+
+    def xcom_push(self, key: str, value: str) -> None:
+        self.said[key] = value
+
+
 def test_airflow_tries_again_only_what_another_try_may_not_meet() -> None:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     from reprise.tries import tried_again_or_not
 
-    with pytest.raises(AirflowException, match="busy\n  next: wait") as again, tried_again_or_not():
+    ti = Task()
+    with pytest.raises(AirflowException, match="busy\n  next: wait") as again, tried_again_or_not(ti):
         raise TryAgain("busy", "wait")
     assert not isinstance(again.value, AirflowFailException)
-    with pytest.raises(AirflowFailException, match="wrong"), tried_again_or_not():
+    assert ti.said == {"problem": "busy\n  next: wait"}
+    with pytest.raises(AirflowFailException, match="wrong"), tried_again_or_not(ti):
         raise BadInput("wrong", "correct it")

@@ -19,3 +19,11 @@ print("ranked", flush=True)
 time.sleep(seconds)
 Path("results").mkdir(exist_ok=True)
 Path("results/top.csv").write_text("rank,word,count\n" + "".join(f"{i},{w},{c}\n" for i, (w, c) in enumerate(ranked)))
+
+# A picture, and a script that must not run where the page is shown.
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC"
+items = "".join(f"<li>{word}: {count}</li>" for word, count in ranked)
+Path("results/words.html").write_text(
+    f'<!DOCTYPE html><title>Words</title><h1>Most frequent words</h1><ol>{items}</ol><img alt="dot" src="data:image/png;base64,{PICTURE}">'
+    '<p id="script">no script ran</p><script>document.getElementById("script").textContent = "a script ran"</script>'
+)
