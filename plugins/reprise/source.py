@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from docker.types import Mount
 
 from reprise import connection, inbox
-from reprise.settings import Settings
-from reprise.stores import is_local
+from reprise.settings import Settings, load
+from reprise.stores import absolute, is_local
 
 INBOX = "/inbox"
 """Where a source stage finds an inbox of this machine."""
@@ -65,8 +66,24 @@ class Source:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
+def by_hand(settings: Settings, place: str, folder: Path) -> list[str]:
+    """The options of `docker run` that give a container the same world, without Airflow.
+
+    :param folder: an empty folder, which will hold the connection.
+    """
+    source = Source.prepare(settings, place, "by hand", folder)
+    network = "none" if is_local(source.inbox) and not inbox.split(place)[1] else "bridge"
+    binds = [f"{m['Source']}:{m['Target']}{':ro' if m['ReadOnly'] else ''}" for m in source.mounts]
+    variables = [f"{name}={value}" for name, value in source.environment.items()]
+    return ["--network", network, *(f"-v{bind}" for bind in binds), *(f"-e{variable}" for variable in variables)]
+
+
 def _forget(folder: Path) -> None:
     """Remove what broken downloads left a day ago or earlier: the world has moved on."""
     for left in folder.glob("*"):
         if left.stat().st_mtime < time.time() - _KEPT_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    print("\n".join(by_hand(load(), absolute(sys.argv[1]), Path(sys.argv[2]))))

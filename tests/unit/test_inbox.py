@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from web import web
 
 PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
 sys.path.insert(0, str(PIPELINE))
@@ -134,3 +135,36 @@ def test_download_without_inbox_or_with_the_wrong_one_fails_in_one_line(stage: P
         done = run(stage, **environment)
         assert done.returncode == 1
         assert words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_list_is_fetched_from_the_web_and_what_fails_is_listed(stage: Path) -> None:
+    files = {"a": b"a", "busy/b": b"b", "broken/c": b"c" * 50, "large": b"x" * 2000, "other": b"no"}
+    with web(files) as there:
+        urls = [f"{there.url}/{name}" for name in (*files, "gone", "a")]
+        entries = [{"path": url, "url": url, "identity": "Ann"} for url in urls]
+        entries[4]["sha256"] = "0" * 64
+        entries[-1]["identity"] = "Bob"
+        (stage / "source.json").write_text(json.dumps({"partitions": {"2026-11-01": entries}}))
+        limits = "max_bytes: 1000, backoff: 0.01, retries: 2, rate: 1000"
+        (stage / "params.yaml").write_text(f"download: {{{limits}, max_reject_share: 0.7}}\n")
+        (stage / "scratch").mkdir()
+        stopped = run(stage, SCRATCH=str(stage / "scratch"))
+        assert stopped.returncode == 1
+        assert (
+            "5 of 7 listed files were rejected (1 changed, 2 named_twice, 1 not_found, 1 too_large)" in stopped.stderr
+        )
+        (stage / "params.yaml").write_text(f"download: {{{limits}, max_reject_share: 0.8}}\n")
+        done = run(stage, SCRATCH=str(stage / "scratch"))
+        assert done.returncode == 0, done.stderr
+        fetched = {"busy/b": 3, "broken/c": 2, "large": 2, "other": 1, "gone": 2}
+        assert there.asked == fetched, "what was fetched before the break is not fetched again"
+    taken = {row["path"]: row["image"] for row in partitions.read(stage / "data/photos/2026-11-01.parquet")}
+    assert taken == {f"{there.url}/busy/b": b"b", f"{there.url}/broken/c": b"c" * 50}
+    rejects = partitions.read(stage / "data/rejects/download/2026-11-01.parquet")
+    assert [(row["path"].removeprefix(there.url), row["identity"], row["reason"]) for row in rejects] == [
+        ("/a", "Ann", "named_twice"),
+        ("/a", "Bob", "named_twice"),
+        ("/gone", "Ann", "not_found"),
+        ("/large", "Ann", "too_large"),
+        ("/other", "Ann", "changed"),
+    ]
