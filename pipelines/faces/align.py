@@ -11,7 +11,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
     ]
 )
 WINDOW = 64
-"""Photographs in memory at a time."""
+"""Most photographs in memory at a time."""
 
 
 def with_faces(partition: str) -> Iterator[tuple[partitions.Row, list[partitions.Row]]]:
@@ -119,7 +119,7 @@ def write(partition: str, pool: ThreadPoolExecutor, params: Params, progress: Pr
         partitions.Writer(partitions.file(ALIGNED, partition), SCHEMA) as aligned,
         partitions.Writer(partitions.file(REJECTS, partition), partitions.REJECTS) as rejects,
     ):
-        while window := list(islice(tasks, WINDOW)):
+        for window in partitions.windows(tasks, WINDOW, lambda task: len(task[0]["image"])):
             for (photo, _), result in zip(window, pool.map(try_align, window), strict=True):
                 if isinstance(result, images.Unreadable):
                     who = {"path": photo["path"], "identity": photo["identity"]}

@@ -11,7 +11,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ SCHEMA = pa.schema(
     ]
 )
 WINDOW = 64
-"""Photographs in memory at a time."""
+"""Most photographs in memory at a time."""
 BATCH_PIXELS = 2_000_000
 """Fewer large photographs go through the networks at once; bounds memory."""
 
@@ -83,7 +82,7 @@ def detect(partition: str, detector: Mtcnn, pool: ThreadPoolExecutor, params: Pa
         partitions.Writer(partitions.file(FACES, partition), SCHEMA) as faces,
         partitions.Writer(partitions.file(REJECTS, partition), partitions.REJECTS) as rejects,
     ):
-        while window := list(islice(source, WINDOW)):
+        for window in partitions.windows(source, WINDOW, lambda row: len(row["image"])):
             decoded = list(pool.map(decode, window))
             photos = {n: photo for n, photo in enumerate(decoded) if isinstance(photo, images.Photo)}
             groups = list(batches(photos, params.batch))

@@ -61,3 +61,21 @@ def test_an_error_leaves_no_file(tmp_path: Path) -> None:
 def test_no_partitions_is_said_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="run the stage before this one"):
         partitions.names(tmp_path)
+
+
+def test_windows_hold_so_many_or_so_much() -> None:
+    sizes = [1, 1, 1, 1, 5, 9, 1, 3]
+    found = list(partitions.windows(sizes, 3, lambda size: size, 6))
+    assert found == [[1, 1, 1], [1, 5], [9], [1, 3]]
+    assert list(partitions.windows([], 3, lambda size: size)) == []
+
+
+def test_reading_holds_one_group(tmp_path: Path) -> None:
+    """A batch of rows would span groups: 64 photographs of 200 MB at once."""
+    schema = pa.schema([("image", pa.binary())])
+    partitions.write(tmp_path / "x.parquet", schema, ({"image": bytes(partitions.GROUP_BYTES)} for _ in range(4)))
+    before = pa.total_allocated_bytes()
+    most = 0
+    for _ in partitions.read(tmp_path / "x.parquet"):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 3 * partitions.GROUP_BYTES

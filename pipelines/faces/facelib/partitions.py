@@ -7,10 +7,10 @@ it may be shown only the partitions whose result is not known yet; it works on w
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,11 @@ GROUP_ROWS = 4096
 GROUP_BYTES = 32 << 20
 """A row group is closed at this many rows or bytes of pictures, whichever comes first."""
 
+WINDOW_BYTES = 256 << 20
+"""Pictures that a stage works on at once, unless a single one is larger."""
+
 Row = dict[str, Any]
+Item = TypeVar("Item")
 
 REJECTS = pa.schema(
     [("path", pa.string()), ("identity", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
@@ -53,8 +57,25 @@ def read(path: Path, columns: list[str] | None = None, batch: int = 64) -> Itera
     if not path.exists():
         raise SystemExit(f"{path} is not here; run the stage that writes it first")
     with pq.ParquetFile(path) as parquet:
-        for rows in parquet.iter_batches(batch_size=batch, columns=columns):
-            yield from rows.to_pylist()
+        for group in range(parquet.num_row_groups):  # one by one: a batch of rows would span groups
+            for rows in parquet.iter_batches(batch_size=batch, row_groups=[group], columns=columns):
+                yield from rows.to_pylist()
+
+
+def windows(
+    items: Iterable[Item], most: int, size: Callable[[Item], int], most_bytes: int = WINDOW_BYTES
+) -> Iterator[list[Item]]:
+    """Items in order, so many at a time as may be in memory: at most `most`, of `most_bytes` together."""
+    window: list[Item] = []
+    held = 0
+    for item in items:
+        if window and (len(window) == most or held + size(item) > most_bytes):
+            yield window
+            window, held = [], 0
+        window.append(item)
+        held += size(item)
+    if window:
+        yield window
 
 
 class Writer(AbstractContextManager["Writer"]):
