@@ -12,6 +12,9 @@ from reprise.stores import absolute
 _NAMED = 20
 """Names kept of each kind; the counts are complete."""
 
+_LOOKED_AT = 50
+"""Latest records that are asked; each costs two git processes."""
+
 Differences = dict[str, dict[str, Any]]
 """``{partition: {kind: {"count", "paths"}}}`` for the kinds ``added``, ``changed`` and ``vanished`` that occur."""
 
@@ -25,7 +28,7 @@ def since_records(
     now = listing["partitions"]
     seen: set[str] = set()
     found: Differences = {}
-    for record in reversed(list(records.every(settings.origin, pipeline.path))):
+    for record in list(records.every(settings.origin, pipeline.path))[: -_LOOKED_AT - 1 : -1]:
         if now.keys() <= seen:
             break
         if absolute(record.about.get("inbox") or "") == absolute(inbox):
