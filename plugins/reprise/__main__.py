@@ -187,6 +187,9 @@ def _run(settings: Settings, args: argparse.Namespace) -> None:
     recorded = airflow.xcom(request.dag_id, request.run_id, "record")
     console.print(stage_table(airflow, pipeline, request.run_id))
     _say_result(settings, request, pipeline, recorded, time.monotonic() - start)
+    judged = airflow.xcom(request.dag_id, request.run_id, GATE) if pipeline.comparing else None
+    if judged:
+        console.print(f"  champion  {judged['verdict']}: {judged['reason']}", highlight=False)
 
 
 def _conf(request: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Past dates of a text pipeline, through Airflow's own backfill: what each sees, what is refused."""
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -28,11 +29,11 @@ def two_weeks(stack: Stack) -> str:
         folder = stack.root / "var/inbox/past" / date
         folder.mkdir(parents=True)
         (folder / "text.txt").write_text(text)
-    assert f"2 dates: {FROM}, {TO}" in run(stack, "--dry-run")
     return run(stack)
 
 
 def test_a_date_sees_what_had_arrived_by_its_end_and_nothing_of_its_future(stack: Stack, two_weeks: str) -> None:
+    assert f"2 dates: {FROM}, {TO}" in two_weeks
     head = git.resolve(stack.root, "HEAD")
     for end, arrived in (("2026-08-10", ["2026-08-05"]), ("2026-08-17", ["2026-08-05", "2026-08-12"])):
         record = records.find(str(stack.root), f"days-backfill__{end}T00-00-00-00-00")
@@ -54,8 +55,9 @@ def test_both_dates_together_worked_once_on_each_partition(stack: Stack, two_wee
 
 
 def test_dates_that_were_run_are_left_alone(stack: Stack, two_weeks: str) -> None:
-    assert "0 dates" in run(stack)
-    assert "0 dates" in run(stack, "--again", "failed", "--dry-run")
+    first, last = backfill.date(FROM), backfill.date(TO)
+    for again in ("", "failed"):
+        assert backfill.dry_run(stack.airflow, backfill.Dates("days", first, last, again=again)) == []
     assert f"2 dates: {TO}, {FROM}" in run(stack, "--again", "all", "--backward", "--dry-run")
 
 
@@ -75,7 +77,12 @@ def test_what_airflow_refuses(stack: Stack, two_weeks: str) -> None:
     first, last = backfill.date(FROM), backfill.date(TO)
     with pytest.raises(BadInput, match="undated has no dates\n  next: give dags/undated.py a schedule"):
         backfill.start(stack.airflow, backfill.Dates("undated", first, last))
-    assert backfill.dry_run(stack.airflow, backfill.Dates("days", first, first)) == []
+
+
+def test_a_run_by_hand_has_no_date(stack: Stack) -> None:
+    stack.airflow.trigger("undated", "by-hand", {})
+    run = stack.airflow.run("undated", "by-hand")
+    assert (run["logical_date"], run["data_interval_start"], run["data_interval_end"]) == (None, None, None)
 
 
 def test_outputs_are_assets_with_their_hashes(stack: Stack, two_weeks: str) -> None:
@@ -101,6 +108,21 @@ def test_airflows_own_command_line(stack: Stack, two_weeks: str) -> None:
     before = stack.airflow.run("days", "backfill__2026-08-10T00:00:00+00:00")["start_date"]
     stack.cli("airflow", "backfill", "create", *args)  # nothing to do: both dates were run
     assert stack.airflow.run("days", "backfill__2026-08-10T00:00:00+00:00")["start_date"] == before
+
+
+@pytest.mark.long
+def test_a_date_by_hand_gives_its_interval_and_there_is_one_run_of_it(stack: Stack, two_weeks: str) -> None:
+    conf = {"inbox": str(stack.root / "var/inbox/past"), "revision": "HEAD"}
+    body = {"dag_run_id": "dated", "logical_date": "2026-08-24T00:00:00Z", "conf": conf}
+    run = stack.airflow.call("POST", "dags/days/dagRuns", json=body)
+    assert run["data_interval_end"] == "2026-08-24T00:00:00Z"
+    with pytest.raises(RepriseError, match="logical_date|already exists"):
+        stack.airflow.call("POST", "dags/days/dagRuns", json={**body, "dag_run_id": "other"})
+    deadline = time.monotonic() + 300
+    while stack.airflow.run("days", "dated")["state"] not in ("success", "failed"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert stack.airflow.xcom("days", "dated", "open")["as_of"] == "2026-08-24T00:00:00+00:00"
 
 
 @pytest.mark.long

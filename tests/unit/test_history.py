@@ -1,5 +1,6 @@
 """The learning curve, from records and the registry; and what a backfill asks of Airflow."""
 
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,20 @@ def test_failed_dates_are_named_with_the_way_to_run_them_again() -> None:
     assert "1 of 2 dates failed: 2026-11-02" in str(error)
     assert error.fix == "make backfill FROM=2026-11-01 TO=2026-11-22 AGAIN=failed"
     assert backfill.failed(dates, runs[1:]) is None
+
+
+def test_make_hands_its_variables_on() -> None:
+    root = Path(__file__).resolve().parents[2]
+    asked = [
+        "backfill",
+        "FROM=2026-11-01",
+        "TO=2026-11-22",
+        "DRY=1",
+        "AGAIN=failed",
+        "BACKWARD=1",
+        "PARALLEL=3",
+        "--dry-run",
+    ]
+    shown = subprocess.run(["make", *asked], cwd=root, capture_output=True, text=True, check=True).stdout
+    told = " ".join(shown.replace("\\\n", " ").split())
+    assert '--from "2026-11-01" --to "2026-11-22" --dry-run --again "failed" --parallel "3" --backward' in told

@@ -1,5 +1,8 @@
 """Who is told what, and that a mail server that is away fails no run."""
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -76,3 +79,27 @@ def test_failure_and_nobody_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert notify.default() == []
     monkeypatch.setenv("REPRISE_MAIL_TO", "a@example.org, b@example.org")
     assert notify.default()[0].to == ["a@example.org", "b@example.org"]
+
+
+def test_webhook_posts_what_chats_show() -> None:
+    got: list[dict[str, str]] = []
+
+    class Chat(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Chat) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        hook = notify.Webhook(f"http://127.0.0.1:{server.server_port}/hook")
+        notify.tell([hook], {}, "refused", "faces", "r", "auc 0.9 against 0.95")
+    assert got == [
+        {
+            "what": "refused",
+            "text": "faces: refused: r\nauc 0.9 against 0.95\nhttp://127.0.0.1:8080/dags/faces/runs/r",
+        }
+    ]
