@@ -4,6 +4,7 @@ It travels by content, as source.json does: ``champion/champion.json`` (name, ve
 which cache and remote hold under that md5. The registry's alias says which version it is.
 """
 
+import datetime as dt
 import json
 import os
 import shutil
@@ -22,14 +23,17 @@ ALIAS = "champion"
 FILE = "champion.json"
 BEFORE = "champion.before"
 """Tag of a promoted version: the pin of the champion that it was compared with."""
+AS_OF = "champion.as_of"
+"""Tag of a promoted version: nothing that arrived later than this was seen when it was made."""
 RUN = "champion.run"
 """Tag of a promoted version: the run that made it champion."""
 
 
-def pin(tracker: Tracker, name: str, past: bool) -> Champion:
+def pin(tracker: Tracker, name: str, past: bool, as_of: dt.datetime | None = None) -> Champion:
     """The champion of the registered model ``name``, for a run that is opened now.
 
     :param past: the run asks for a past date. It sees no champion, which would come from its future, and moves none.
+    :param as_of: the run's date, where it has one: an old scheduled run that is cleared is past, too.
     :raises BadInput: where the champion was registered by something else than a run, so that nobody knows its bytes.
     """
     if past:
@@ -39,6 +43,9 @@ def pin(tracker: Tracker, name: str, past: bool) -> Champion:
         return Champion(pin={}, version=None, why="MLflow did not answer when the run was opened")
     if not held:
         return Champion(pin={}, version="", why=f"{name} has no champion yet")
+    if as_of and AS_OF in held and as_of < dt.datetime.fromisoformat(held[AS_OF]):
+        why = f"version {held['version']} became champion on newer data ({held[AS_OF][:16]})"
+        return Champion(pin={}, version=None, why=why)
     if "md5" not in held:
         raise BadInput(
             f"the champion of {name} is version {held['version']}, which no run has registered (it has no tag md5)",

@@ -1,29 +1,38 @@
 """The gate: gives a run's model the alias ``champion``, or says why not. A refusal is no failure."""
 
+import datetime as dt
 import json
 from collections.abc import Mapping
 
-from reprise.champion import ALIAS, BEFORE, RUN
+from reprise.champion import ALIAS, AS_OF, BEFORE, RUN
 from reprise.errors import RepriseError
 from reprise.messages import Champion, Judged, Recorded
 from reprise.settings import Settings
 from reprise.tracking import Tracker
 
 
-def judge(settings: Settings, name: str, champion: Champion, recorded: Recorded, run_id: str) -> Judged:
+def judge(
+    settings: Settings, name: str, champion: Champion, recorded: Recorded, run_id: str, as_of: str | None = None
+) -> Judged:
     """Move the alias of the registered model ``name`` where the run may and its comparison says so.
 
     It moves only from the version that the run was compared with: of two runs at once, the second to end finds
     another champion than it saw, and leaves that alone.
     """
     tracker = Tracker(settings.mlflow)
-    judged = _judge(tracker, name, champion, recorded, run_id)
+    why = {BEFORE: json.dumps(dict(champion["pin"]), sort_keys=True), RUN: run_id, AS_OF: as_of or _now()}
+    judged = _judge(tracker, name, champion, recorded, why)
     if recorded["mlflow"]:
         tracker.tags(recorded["mlflow"], {"gate": judged["verdict"], "gate.reason": judged["reason"]})
     return judged
 
 
-def _judge(tracker: Tracker, name: str, champion: Champion, recorded: Recorded, run_id: str) -> Judged:
+def _now() -> str:
+    """The date of a run that has none: it saw all that was there."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _judge(tracker: Tracker, name: str, champion: Champion, recorded: Recorded, why: Mapping[str, str]) -> Judged:
     if champion["version"] is None:
         return Judged(verdict="kept", reason=champion["why"])
     version = recorded["models"].get(name)
@@ -42,8 +51,7 @@ def _judge(tracker: Tracker, name: str, champion: Champion, recorded: Recorded, 
     decision = recorded["decision"]
     if not decision["promote"]:
         return Judged(verdict="refused", reason=str(decision["reason"]))
-    tags = {BEFORE: json.dumps(dict(champion["pin"]), sort_keys=True), RUN: run_id}
-    if not tracker.move_alias(name, ALIAS, version, tags):
+    if not tracker.move_alias(name, ALIAS, version, why):
         return Judged(verdict="kept", reason="MLflow did not answer: run again when it does, nothing is computed twice")
     return Judged(verdict="promoted", reason=f"{name} version {version}: {decision['reason']}")
 

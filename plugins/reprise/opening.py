@@ -162,7 +162,7 @@ def _pin_and_plan(settings: Settings, request: Request, checked: Checked) -> tup
     if not (pipeline.comparing and pipeline.comparing.meta.champion):
         return None, plan(workspace, pipeline)
     tracker = Tracker(settings.mlflow)
-    pinned = champion.pin(tracker, pipeline.comparing.meta.champion, request.past)
+    pinned = champion.pin(tracker, pipeline.comparing.meta.champion, request.past, request.as_of)
     champion.place(workspace, pipeline, pinned["pin"])
     known = plan(workspace, pipeline)
     earlier = champion.before(tracker, pinned, pipeline, known)

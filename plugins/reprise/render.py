@@ -149,7 +149,7 @@ def _gate_task(pipeline: Pipeline, model: str, told: Sequence[BaseNotifier]) -> 
         ti = context["ti"]
         opened, recorded = ti.xcom_pull(task_ids=OPEN), ti.xcom_pull(task_ids=RECORD)
         with tried_again_or_not(ti):
-            judged = judge(load_settings(), model, opened["champion"], recorded, ti.run_id)
+            judged = judge(load_settings(), model, opened["champion"], recorded, ti.run_id, opened["as_of"])
         print(f"{judged['verdict']}: {judged['reason']}")
         done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
         tell_ended(told, context, recorded, judged, done)

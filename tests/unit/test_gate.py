@@ -1,5 +1,6 @@
 """Who becomes champion: what open pins, and what the gate does with the comparison."""
 
+import datetime as dt
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,6 +60,15 @@ def test_a_run_of_a_past_date_sees_no_champion() -> None:
     assert (past["pin"], past["version"]) == ({}, None)
 
 
+def test_a_run_of_older_data_than_the_champions_is_past() -> None:
+    """A scheduled run of last month that somebody clears."""
+    registry = Registry({"version": "1", "md5": "old", champion.AS_OF: "2026-11-16T00:00:00+00:00"})
+    days = {day: champion.pin(registry, "net", False, dt.datetime(2026, 11, day, tzinfo=dt.UTC)) for day in (9, 16, 23)}
+    assert {day: pinned["version"] for day, pinned in days.items()} == {9: None, 16: "1", 23: "1"}
+    assert "on newer data (2026-11-16T00:00)" in days[9]["why"]
+    assert champion.pin(registry, "net", False, None)["version"] == "1"
+
+
 def test_a_champion_of_unknown_bytes_is_refused() -> None:
     with pytest.raises(BadInput, match="version 7, which no run has registered"):
         champion.pin(Registry({"version": "7"}), "net", past=False)
@@ -98,13 +108,14 @@ def test_gate(
     recorded = Recorded(
         commit="c", ref="r", metrics={}, mlflow="m", models={"net": "2"}, decision={"promote": promote, "reason": "so"}
     )
-    judged = gate.judge(Settings(), "net", pinned, recorded, "run-1")
+    judged = gate.judge(Settings(), "net", pinned, recorded, "run-1", "2026-11-23T00:00:00+00:00")
     assert judged["verdict"] == verdict
     assert (registry.held or {}).get("version") == champion_then
     assert registry.said["gate"] == verdict
     if verdict == "promoted":
         assert registry.held is not None
         assert json.loads(registry.held[champion.BEFORE]) == pinned["pin"]
+        assert registry.held[champion.AS_OF] == "2026-11-23T00:00:00+00:00"
 
 
 def test_a_comparison_that_does_not_decide_is_an_error() -> None:
