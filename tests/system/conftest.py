@@ -101,7 +101,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack; its services are stopped at the end, its logs stay in pytest's folder."""
     root = tmp_path_factory.mktemp("stack") / "clone"
     _clone(root)
-    ports = [_free_port() for _ in range(2)]
+    ports = [free_port() for _ in range(2)]
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("REPRISE_", "AIRFLOW"))},
         "PYTHONPATH": str(root / "plugins"),
@@ -150,7 +150,8 @@ def commit(root: Path, message: str) -> str:
     return git.resolve(root, "HEAD")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -8,7 +8,7 @@ from email.policy import default
 
 import pytest
 from aiosmtpd.controller import Controller
-from conftest import Stack, commit
+from conftest import Stack, commit, free_port
 
 pytestmark = pytest.mark.long
 
@@ -57,9 +57,10 @@ class Letters:
 def letters() -> Iterator[tuple[Letters, int]]:
     """A running mail server and its port."""
     kept = Letters()
-    server = Controller(kept, hostname="127.0.0.1", port=0)
+    port = free_port()
+    server = Controller(kept, hostname="127.0.0.1", port=port)
     server.start()
-    yield kept, server.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    yield kept, port
     server.stop()
 
 
