@@ -14,31 +14,29 @@ out  results/metrics.json       final numbers; *_low and *_high: 95 % intervals 
 """
 
 import argparse
-import csv
-import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from facelib import bootstrap, calibration, identification, live, partitions, quality, verification
+from facelib import bootstrap, calibration, curves, identification, live, partitions, quality, verification
 from facelib.backbones import build, header
 from facelib.backbones import load as load_model
 from facelib.bootstrap import Ends
 from facelib.calibration import Calibration
 from facelib.embedder import Embedder, choose_device, embed, make_deterministic, normalise, resample
 from facelib.faces import Faces, Pairs, load_faces, load_pairs
+from facelib.verification import Flags, Scores
 from params import load
 from params.evaluate import Params
 
 ALIGNED, SPLIT, PAIRS = Path("data/aligned"), Path("data/split.parquet"), Path("data/pairs.parquet")
 MODEL, RESULTS = Path("models/model.safetensors"), Path("results")
-SCORES = pa.schema(
+PAIR_SCORES = pa.schema(
     [
         ("key_a", pa.string()),
         ("key_b", pa.string()),
@@ -91,12 +89,10 @@ def identify(
     return numbers, drawn
 
 
-def at_thresholds(
-    calibrated: Calibration, scores: verification.Scores, same: verification.Flags
-) -> list[dict[str, Any]]:
+def at_thresholds(calibrated: Calibration, scores: Scores, same: Flags) -> curves.Rows:
     """What each threshold that goes with the model gives on people it was not chosen with; the one for use first.
 
-    `aim` is the FAR that it had on the validation pairs, None for the one of highest accuracy there.
+    `aim` is the FAR that it kept to on the validation pairs, None for the one of highest accuracy there.
     """
     aims = [(None, calibrated.threshold), *((float(aim), at) for aim, at in calibrated.thresholds_at_far.items())]
     return [
@@ -111,47 +107,19 @@ def at_thresholds(
     ]
 
 
-def write_csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """results/NAME.csv; six digits, an empty field for None."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in rows)
+def ends(faces: Faces, pairs: Pairs) -> Ends:
+    """The people of each pair."""
+    return Ends.of(faces.identities, pairs.a, pairs.b)
 
 
-def write_curves(
-    scores: dict[str, NDArray[np.float64]],
-    same: verification.Flags,
-    numbers: dict[str, Numbers],
-    limits: dict[str, bootstrap.Interval],
-    calibrated: Calibration,
-) -> None:
-    """The tables that `dvc plots` draws: a row is a point, its `series` a curve."""
-    curves = {name: verification.thinned_roc(values, same) for name, values in scores.items()}
-    write_csv(
-        "roc",
-        ["far", "tar", "series"],
-        [(float(x), float(y), name) for name, curve in curves.items() for x, y in zip(*curve, strict=True)],
-    )
-    points = [
-        (limit, numbers[name][key], *(limits.get(key, (None, None)) if name == "model" else (None, None)), name)
-        for name in scores
-        for limit in verification.FARS
-        if (key := f"tar_at_far_{limit:g}") in numbers[name]
-    ]
-    write_csv("tar_at_far", ["far", "tar", "low", "high", "series"], points)
-    edges = np.histogram_bin_edges(scores["model"], 40)
-    counts = {kind: np.histogram(scores["model"][same == (kind == "same")], edges)[0] for kind in ("same", "different")}
-    middles = (edges[:-1] + edges[1:]) / 2
-    bars = [(float(x), int(n), kind) for kind, found in counts.items() for x, n in zip(middles, found, strict=True)]
-    write_csv("scores", ["score", "pairs", "series"], bars)
-    observed = [
-        (part.predicted, part.observed, part.pairs, "model")
-        for part in calibration.curve(calibrated.probability(scores["model"]), same)
-    ]
-    ideal = [(0.0, 0.0, None, "ideal"), (1.0, 1.0, None, "ideal")]
-    write_csv("calibration", ["predicted", "observed", "pairs", "series"], observed + ideal)
+def measure(
+    params: Params, faces: Faces, pairs: Pairs, vectors: Vectors, scores: dict[str, NDArray[np.float64]]
+) -> tuple[dict[str, Numbers], dict[str, bootstrap.Interval]]:
+    """Verification and identification by the model and both baselines, and the model's intervals."""
+    ranks = {name: identify(found, faces.identities, params) for name, found in vectors.items()}
+    numbers = {name: verification.summary(scores[name], pairs.same, pairs.fold) | ranks[name][0] for name in vectors}
+    drawn = bootstrap.replicates(scores["model"], pairs.same, pairs.fold, ends(faces, pairs), params.draws, params.seed)
+    return numbers, bootstrap.intervals(drawn | ranks["model"][1])
 
 
 def write_scores(faces: Faces, pairs: Pairs, scores: dict[str, NDArray[np.float64]]) -> None:
@@ -163,30 +131,39 @@ def write_scores(faces: Faces, pairs: Pairs, scores: dict[str, NDArray[np.float6
         pairs.fold.tolist(),
         *(scores[name].tolist() for name in ("model", "pixels", "untrained")),
     ]
-    rows = (dict(zip(SCORES.names, row, strict=True)) for row in zip(*columns, strict=True))
-    partitions.write(RESULTS / "pairs.parquet", SCORES, rows)
+    rows = (dict(zip(PAIR_SCORES.names, row, strict=True)) for row in zip(*columns, strict=True))
+    partitions.write(RESULTS / "pairs.parquet", PAIR_SCORES, rows)
+
+
+def write_embeddings(faces: Faces, vectors: NDArray[np.float32]) -> None:
+    """results/embeddings.parquet: the model's embedding of every test face."""
+    rows = zip(faces.keys, faces.identities, vectors.tolist(), strict=True)
+    partitions.write(
+        RESULTS / "embeddings.parquet", EMBEDDINGS, (dict(zip(EMBEDDINGS.names, row, strict=True)) for row in rows)
+    )
+
+
+def metric_name(which: str, key: str) -> str:
+    """What a number is called in metrics.json: the baselines' have a prefix, the model's accuracy another."""
+    if which != "model":
+        return f"{which}_{key}"
+    return f"verification_{key}" if key in ("accuracy", "accuracy_sd") else key
 
 
 def write_metrics(counts: Numbers, numbers: dict[str, Numbers], limits: dict[str, bootstrap.Interval]) -> Numbers:
     """results/metrics.json: the model's numbers, each with its interval, then the baselines'."""
     metrics = dict(counts)
-    for name, values in numbers.items():
+    for which, values in numbers.items():
         for key, value in values.items():
-            full = (
-                f"{name}_{key}"
-                if name != "model"
-                else f"verification_{key}"
-                if key in ("accuracy", "accuracy_sd")
-                else key
-            )
-            metrics[full] = round(value, 6)
-            if name == "model" and key in limits:
-                metrics[f"{full}_low"], metrics[f"{full}_high"] = (round(end, 6) for end in limits[key])
+            name = metric_name(which, key)
+            metrics[name] = round(value, 6)
+            if which == "model" and key in limits:
+                metrics[f"{name}_low"], metrics[f"{name}_high"] = (round(end, 6) for end in limits[key])
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
-def show(numbers: dict[str, Numbers], limits: dict[str, bootstrap.Interval], same: verification.Flags) -> None:
+def show(numbers: dict[str, Numbers], limits: dict[str, bootstrap.Interval], same: Flags) -> None:
     """A table of the numbers, the model's with its intervals, and what the pairs cannot say."""
     print(f"{'':24}{'model':>8}{'95 % interval':>20}" + "".join(f"{name:>12}" for name in list(numbers)[1:]))
     for key, value in numbers["model"].items():
@@ -213,30 +190,31 @@ def main() -> None:
             "evaluate: cross-validation needs two folds, so four test identities or more;"
             " add people or raise split.test_share"
         )
-    vectors, ends = embed_all(params, faces), Ends.of(faces.identities, pairs.a, pairs.b)
+    vectors = embed_all(params, faces)
     scores = {name: verification.cosine(found, pairs.a, pairs.b) for name, found in vectors.items()}
-    ranks = {name: identify(found, faces.identities, params) for name, found in vectors.items()}
-    numbers = {name: verification.summary(scores[name], pairs.same, pairs.fold) | ranks[name][0] for name in vectors}
-    drawn = bootstrap.replicates(scores["model"], pairs.same, pairs.fold, ends, params.draws, params.seed)
-    limits = bootstrap.intervals(drawn | ranks["model"][1])
+    numbers, limits = measure(params, faces, pairs, vectors, scores)
     calibrated = Calibration.from_dict(header(MODEL)["calibration"])
     thresholds = at_thresholds(calibrated, scores["model"], pairs.same)
-    write_csv("thresholds", list(thresholds[0]), [list(row.values()) for row in thresholds])
+    probability = calibrated.probability(scores["model"])
     numbers["model"] |= {
         "threshold": calibrated.threshold,
         **{f"{name}_at_threshold": thresholds[0][name] for name in ("accuracy", "tar", "far")},
-        "calibration_error": calibration.error(calibrated.probability(scores["model"]), pairs.same),
+        "calibration_error": calibration.error(probability, pairs.same),
     }
     thirds = quality.thirds(
-        quality.load(ALIGNED, faces.keys), scores["model"], pairs, ends, calibrated.threshold, params.draws, params.seed
+        quality.load(ALIGNED, faces.keys), scores["model"], pairs, ends(faces, pairs), calibrated.threshold,
+        params.draws, params.seed,
+    )  # fmt: skip
+    curves.write(RESULTS / "roc.csv", curves.roc(scores, pairs.same))
+    curves.write(
+        RESULTS / "tar_at_far.csv", curves.tar_at_far(numbers, limits), ["far", "tar", "low", "high", "series"]
     )
-    write_csv("quality", [field.name for field in dataclasses.fields(quality.Third)], map(dataclasses.astuple, thirds))
-    write_curves(scores, pairs.same, numbers, limits, calibrated)
+    curves.write(RESULTS / "scores.csv", curves.histogram(scores["model"], pairs.same))
+    curves.write(RESULTS / "calibration.csv", curves.reliability(probability, pairs.same))
+    curves.write(RESULTS / "thresholds.csv", thresholds)
+    curves.write(RESULTS / "quality.csv", [vars(third) for third in thirds], [f.name for f in fields(quality.Third)])
     write_scores(faces, pairs, scores)
-    rows = zip(faces.keys, faces.identities, vectors["model"].tolist(), strict=True)
-    partitions.write(
-        RESULTS / "embeddings.parquet", EMBEDDINGS, (dict(zip(EMBEDDINGS.names, row, strict=True)) for row in rows)
-    )
+    write_embeddings(faces, vectors["model"])
     counts = {"test_identities": len(set(faces.identities)), "test_pairs": len(pairs.same)}
     live.log(0, **write_metrics(counts, numbers, limits))
     show(numbers, limits, pairs.same)

@@ -262,10 +262,11 @@ def _wait_for_dag(settings: Settings, airflow: Any, path: str, seconds: float = 
 def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, took: float) -> None:
     """Metrics, the record's commit, and where to look."""
     from reprise.results import fetch
+    from reprise.spans import joined
     from reprise.tracking import Tracker
 
-    for name, value in recorded["metrics"].items():
-        console.print(f"  {name:<28} {value:.6g}", highlight=False)
+    for name, told in joined(recorded["metrics"]).items():
+        console.print(f"  {name:<28} {told}", highlight=False)
     files = fetch(settings, request, pipeline, recorded["commit"])
     console.print(
         f"\nfinished in {took:.0f} s; recorded as commit {recorded['commit'][:12]} ({recorded['ref'].rsplit('/', 1)[-1]})",

@@ -10,6 +10,7 @@ from rich.table import Table
 from reprise.champion import ALIAS, RUN
 from reprise.errors import BadInput
 from reprise.records import Record
+from reprise.spans import without_ends
 from reprise.tracking import Tracker
 
 MOST = 6
@@ -73,7 +74,7 @@ def chosen(found: Sequence[Row], asked: str) -> list[str]:
     """
     known = sorted({name for row in found for name in row.metrics})
     if not asked:
-        return [name for name in known if "." not in name][:MOST]
+        return [name for name in without_ends(known) if "." not in name][:MOST]
     names = [name.strip() for name in asked.split(",")]
     for name in names:
         if name not in known:
