@@ -80,6 +80,8 @@ def download(
             who = {"path": entry.path, "identity": inbox.identity(entry, partition)}
             if isinstance(result, inbox.Missing):
                 refused.add({**who, "reason": result.reason, "detail": result.detail})
+                if not reasons[result.reason]:
+                    print(f"download {partition}: {entry.path}: {result.reason}: {result.detail}", flush=True)
                 reasons[result.reason] += 1
             else:
                 taken.add({**who, "image": result[0], "sha256": result[1]})

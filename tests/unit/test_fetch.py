@@ -53,6 +53,17 @@ def test_waiting_ends_with_the_time_for_a_file() -> None:
         assert time.monotonic() - start < 0.5
 
 
+def test_a_file_that_drips_does_not_hold_us_for_ever() -> None:
+    with web({"drip/a": b"a" * 100}) as there:
+        start = time.monotonic()
+        assert refused(f"{there.url}/drip/a", max_seconds=0.5).detail == "not whole after 0.5 s"
+        assert time.monotonic() - start < 3
+
+
+def test_what_is_no_address_is_refused() -> None:
+    assert refused("http://[::1/a").reason == refused(f"http://{'a' * 80}.example/").reason == "unreachable"
+
+
 def test_a_host_is_not_asked_more_often_than_the_rate() -> None:
     with web({str(n): b"x" for n in range(6)}) as there:
         polite = fetcher(rate=20)

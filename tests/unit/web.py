@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -21,7 +21,7 @@ class Web:
 @contextmanager
 def web(files: dict[str, bytes]) -> Iterator[Web]:
     """Serve files by name. The name's first part says how: ``busy`` twice 503 with Retry-After, ``broken`` breaks off
-    once, ``slow`` takes for ever, ``forbidden`` 403, anything else as it is,
+    once, ``slow`` stops half way, ``drip`` sends a byte at a time, ``forbidden`` 403, anything else as it is,
     from where a Range asks for it; what is not there is 404."""
     state = Web()
 
@@ -53,6 +53,12 @@ def web(files: dict[str, bytes]) -> Iterator[Web]:
                 self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             broken = first == "broken" and time_asked == 1
+            if first == "drip":
+                with suppress(OSError):  # nobody waits for the end
+                    for byte in data:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(0.1)
+                return
             self.wfile.write(data[: len(data) // 2] if broken or first == "slow" else data)
             if first == "slow":
                 self.wfile.flush()

@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Retry
 
 from facelib.inbox import Missing
@@ -61,7 +62,7 @@ class Fetcher:
         Raises Missing: not_found, forbidden, http_error, too_large, empty, timeout, unreachable.
         """
         kept = self.scratch / hashlib.sha256(url.encode()).hexdigest() if self.scratch else None
-        if kept and kept.is_file():
+        if kept and kept.is_file() and kept.stat().st_size <= self.max_bytes:
             return kept.read_bytes()
         data = self._get(url)
         if not data:
@@ -74,7 +75,6 @@ class Fetcher:
         deadline = time.monotonic() + self.max_seconds
         attempt = 0
         while True:
-            self._polite.wait(urlsplit(url).netloc)
             try:
                 return self._try(url, deadline)
             except _Again as again:
@@ -86,25 +86,29 @@ class Fetcher:
 
     def _try(self, url: str, deadline: float) -> bytes:
         try:
+            self._polite.wait(urlsplit(url).netloc)
             with self._session.get(url, stream=True, timeout=self.timeout) as answer:
                 if answer.status_code in _AGAIN:
                     raise _Again("http_error", f"HTTP {answer.status_code}", Retry().get_retry_after(answer.raw) or 0)
                 if answer.status_code != 200:
                     raise Missing(_REASONS.get(answer.status_code, "http_error"), f"HTTP {answer.status_code}")
                 return self._body(answer, deadline)
-        except requests.RequestException as error:  # those of urllib3 lose their type on the way through
-            if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        except (requests.Timeout, ReadTimeoutError):
+            raise _Again("timeout", f"no byte in {self.timeout:g} s") from None
+        except (requests.ConnectionError, HTTPError) as error:  # requests hides the time-out of an answer's first byte
+            if "timed out" in str(error):
                 raise _Again("timeout", f"no byte in {self.timeout:g} s") from None
-            if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-                raise _Again("unreachable", "no connection, or one that broke off") from None
+            raise _Again("unreachable", "no connection, or one that broke off") from None
+        except (requests.RequestException, ValueError) as error:
             raise Missing("unreachable", type(error).__name__) from None
 
     def _body(self, answer: requests.Response, deadline: float) -> bytes:
-        length = int(answer.headers.get("Content-Length") or 0)
+        length = answer.raw.length_remaining or 0
         if length > self.max_bytes:
             raise Missing("too_large", f"{length} bytes, allowed are {self.max_bytes}")
         data = bytearray()
-        for chunk in answer.iter_content(_CHUNK):
+        # What is there, not a whole chunk: a server that drips must not keep us beyond the deadline.
+        while chunk := answer.raw.read1(_CHUNK, decode_content=True):
             data += chunk
             if len(data) > self.max_bytes:
                 raise Missing("too_large", f"more than the allowed {self.max_bytes} bytes")
