@@ -72,9 +72,14 @@ class Fetcher:
         return data
 
     def _get(self, url: str) -> bytes:
+        try:
+            host = urlsplit(url).netloc
+        except ValueError as error:
+            raise Missing("unreachable", str(error)) from None
         deadline = time.monotonic() + self.max_seconds
         attempt = 0
         while True:
+            deadline += self._polite.wait(host)  # it is not the file's fault
             try:
                 return self._try(url, deadline)
             except _Again as again:
@@ -86,7 +91,6 @@ class Fetcher:
 
     def _try(self, url: str, deadline: float) -> bytes:
         try:
-            self._polite.wait(urlsplit(url).netloc)
             with self._session.get(url, stream=True, timeout=self.timeout) as answer:
                 if answer.status_code in _AGAIN:
                     raise _Again("http_error", f"HTTP {answer.status_code}", Retry().get_retry_after(answer.raw) or 0)
@@ -141,12 +145,14 @@ class _Turns:
         self._next: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def wait(self, host: str) -> None:
-        """Return when it is this request's turn."""
+    def wait(self, host: str) -> float:
+        """Return when it is this request's turn: seconds waited."""
         with self._lock:
             turn = max(time.monotonic(), self._next.get(host, 0))
             self._next[host] = turn + self.apart
-        time.sleep(max(0, turn - time.monotonic()))
+        left = max(0.0, turn - time.monotonic())
+        time.sleep(left)
+        return left
 
 
 def _keep(file: Path, data: bytes) -> None:
