@@ -51,8 +51,8 @@ def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, A
         console.print(f"  {name:<12} started{again}", highlight=False)
     elif state == "success":
         done = airflow.xcom(pipeline.name, run_id, name) or {}
-        verdict = done.get("verdict", "done")
-        console.print(f"  {name:<12} [green]{verdict}[/] in {task['duration'] or 0:.1f} s", highlight=False)
+        did = verdict(done) if "verdict" in done else "done"
+        console.print(f"  {name:<12} [green]{did}[/] in {task['duration'] or 0:.1f} s", highlight=False)
     elif state in ("failed", "up_for_retry"):
         console.print(f"  {name:<12} [red]{state.replace('_', ' ')}[/]", highlight=False)
 
