@@ -107,7 +107,10 @@ def write_csv(found: Sequence[Row], names: Sequence[str], file: Path) -> None:
 
 
 def plot(found: Sequence[Row], names: Sequence[str], title: str, file: Path) -> None:
-    """Numbers over dates as lines, files as bars below; a champion's points are stars."""
+    """Numbers over dates as lines, files as bars below; a champion's points are stars.
+
+    A number with an interval (``auc`` with ``auc_low`` and ``auc_high``) has it shaded.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -116,6 +119,10 @@ def plot(found: Sequence[Row], names: Sequence[str], title: str, file: Path) -> 
     for name in names:
         known = [(place, row) for place, row in enumerate(found) if name in row.metrics]
         [line] = upper.plot([p for p, _ in known], [r.metrics[name] for _, r in known], marker="o", label=name)
+        ends = [(p, r.metrics.get(f"{name}_low"), r.metrics.get(f"{name}_high")) for p, r in known]
+        band = [end for end in ends if None not in end]
+        if band:
+            upper.fill_between(*zip(*band, strict=True), color=line.get_color(), alpha=0.15, linewidth=0)
         stars = [(p, r.metrics[name]) for p, r in known if "champion" in r.state]
         if stars:
             upper.plot(*zip(*stars, strict=True), linestyle="", marker="*", markersize=15, color=line.get_color())

@@ -70,7 +70,12 @@ def test_table_and_plot(tmp_path: Path) -> None:
     history.write_csv(found, ["auc"], tmp_path / "h/x.csv")
     assert (tmp_path / "h/x.csv").read_text().splitlines()[1] == "2026-11-09,again,c,1,2,1000000,0.8,was champion"
     history.plot(found, ["auc"], "p", tmp_path / "h/x.png")
-    assert (tmp_path / "h/x.png").read_bytes().startswith(b"\x89PNG")
+    plain = (tmp_path / "h/x.png").read_bytes()
+    assert plain.startswith(b"\x89PNG")
+    for row in found:
+        row.metrics.update(auc_low=row.metrics["auc"] - 0.1, auc_high=row.metrics["auc"] + 0.05)
+    history.plot(found, ["auc"], "p", tmp_path / "h/x.png")
+    assert (tmp_path / "h/x.png").read_bytes() != plain  # the interval is shaded
 
 
 def test_what_a_backfill_asks_for() -> None:
