@@ -57,6 +57,9 @@ history: ## the learning curve of the data: a row a date, and a plot: METRICS=au
 airflow: setup ## Airflow's own commands, as the services are set up: ARGS="backfill create --dag-id faces --from-date … --to-date …"
 	@$(REPRISE) airflow $(ARGS)
 
+clean: ## remove containers that lost tasks left behind; make up does so too
+	@$(REPRISE) clean
+
 status: ## services and the latest runs
 	@$(REPRISE) status
 
@@ -88,4 +91,4 @@ test-long: image ## the tests that take longer
 
 test: check test-unit test-pipeline test-system ## all of the above but test-long
 
-.PHONY: help setup demo photos lfw up down run status logs repro image check test-unit test-pipeline test-system test-long test
+.PHONY: help setup demo photos lfw up down clean run status logs repro image check test-unit test-pipeline test-system test-long test

@@ -44,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(call=call)
         return command
 
-    add("up", lambda settings, _: services.up(settings), "start Airflow and MLflow")
+    add("up", _up, "start Airflow and MLflow")
     add("down", lambda settings, _: services.down(settings), "stop Airflow and MLflow")
+    add("clean", _clean, "remove containers that lost tasks left behind")
     add("status", _status, "services, and the latest runs")
     logs = add("logs", _logs, "the end of a service's log, or of a failed task's")
     logs.add_argument("service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all")
@@ -79,6 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--inbox", required=True, help="folder, object-store URL or list of photographs")
     listing.add_argument("--checkout", type=Path, default=ROOT, help="repository to write into (default: this one)")
     return parser
+
+
+def _up(settings: Settings, args: argparse.Namespace) -> None:
+    services.up(settings)
+    _clean(settings, args)
+
+
+def _clean(settings: Settings, _: argparse.Namespace) -> None:
+    from reprise.janitor import clean
+
+    for line in clean(settings):
+        console.print(f"removed what a lost task left: {line}", highlight=False)
 
 
 def _list(settings: Settings, args: argparse.Namespace) -> None:

@@ -9,6 +9,10 @@ import requests
 from reprise.errors import RepriseError
 
 
+class NotThere(RepriseError):
+    """The server knows no such DAG, run or task."""
+
+
 class Airflow:
     """One API server. ``airflow`` commands cost 4–8 s each; a request costs milliseconds."""
 
@@ -34,7 +38,8 @@ class Airflow:
         except requests.RequestException as error:
             raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
         if not answer.ok:
-            raise RepriseError(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
+            kind = NotThere if answer.status_code == 404 else RepriseError
+            raise kind(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
         return answer.json() if answer.content else None
 
     def shape(self, dag_id: str) -> dict[str, set[str]] | None:
@@ -63,6 +68,17 @@ class Airflow:
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The run's task instances."""
         return list(self.call("GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": 1000})["task_instances"])
+
+    def attempt(self, dag_id: str, run_id: str, task_id: str) -> int | None:
+        """The number of the try that runs now; None where none does, or the run is no more.
+
+        :raises RepriseError: where the server does not say.
+        """
+        try:
+            task = self.call("GET", f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}")
+        except NotThere:
+            return None
+        return int(task["try_number"]) if task["state"] in ("running", "restarting") else None
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """What a task handed on; None where it has not yet."""

@@ -69,6 +69,26 @@ class Stack:
             time.sleep(0.5)
         raise AssertionError(f"{run_id} still {state} after {seconds} s")
 
+    def start(self, run_id: str, overrides: dict[str, object]) -> str:
+        """Trigger a run of the text pipeline without following it; returns its id."""
+        conf = {**overrides, "inbox": str(self.root / "var/inbox/texts"), "revision": git.resolve(self.root, "HEAD")}
+        self.airflow.trigger("words", run_id, conf)
+        return run_id
+
+    def wait_for_container(self, run_id: str, seconds: float = 120) -> str:
+        """The container of a run's ``rank`` stage, once it runs."""
+        deadline = time.monotonic() + seconds
+        wanted = [
+            f"label=reprise.{key}={value}"
+            for key, value in (("run", run_id), ("task", "rank"), ("stack", self.root / "var"))
+        ]
+        while time.monotonic() < deadline:
+            found = docker("ps", "--quiet", *(part for label in wanted for part in ("--filter", label))).split()
+            if found:
+                return found[0]
+            time.sleep(0.2)
+        raise AssertionError(f"no container of {run_id} after {seconds} s")
+
     def containers(self) -> list[str]:
         """This stack's containers, running or not."""
         label = f"label=reprise.stack={self.root / 'var'}"

@@ -117,8 +117,8 @@ def test_as_of_sees_only_what_had_arrived(stack: Stack) -> None:
 
 
 def test_killed_container_is_tried_again_and_leaves_nothing(stack: Stack) -> None:
-    run_id = _start(stack, "kill", {"rank.seconds": 12})
-    docker("kill", _wait_for_container(stack, run_id))
+    run_id = stack.start("kill", {"rank.seconds": 12})
+    docker("kill", stack.wait_for_container(run_id))
     assert stack.wait_for_end("words", run_id) == "success"
     rank = next(t for t in stack.airflow.tasks("words", run_id) if t["task_id"] == "rank")
     assert rank["try_number"] == 2
@@ -126,13 +126,13 @@ def test_killed_container_is_tried_again_and_leaves_nothing(stack: Stack) -> Non
 
 
 def test_cleared_task_starts_anew_without_overlap(stack: Stack) -> None:
-    run_id = _start(stack, "clear", {"rank.seconds": 13})
-    earlier = _wait_for_container(stack, run_id)
+    run_id = stack.start("clear", {"rank.seconds": 13})
+    earlier = stack.wait_for_container(run_id)
     body = {"dry_run": False, "task_ids": ["rank"], "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True}
     stack.airflow.call("POST", "dags/words/clearTaskInstances", json=body)
     while earlier in stack.containers():
         time.sleep(0.2)
-    _wait_for_container(stack, run_id)
+    stack.wait_for_container(run_id)
     assert len(stack.containers()) == 1
     assert stack.wait_for_end("words", run_id) == "success"
     test_nothing_is_left_behind(stack, None)  # type: ignore[arg-type]
@@ -179,27 +179,6 @@ def _broken_inbox(stack: Stack) -> None:
 def _mlflow_status(stack: Stack, run: str) -> str:
     url = f"{stack.env['REPRISE_MLFLOW']}/api/2.0/mlflow/runs/get"
     return str(requests.get(url, params={"run_id": run}, timeout=10).json()["run"]["info"]["status"])
-
-
-def _start(stack: Stack, run_id: str, overrides: dict[str, object]) -> str:
-    conf = {**overrides, "inbox": str(stack.root / "var/inbox/texts"), "revision": git.resolve(stack.root, "HEAD")}
-    stack.airflow.trigger("words", run_id, conf)
-    return run_id
-
-
-def _wait_for_container(stack: Stack, run_id: str, seconds: float = 120) -> str:
-    """The container of the run's ``rank`` stage, once it runs."""
-    deadline = time.monotonic() + seconds
-    wanted = [
-        f"label=reprise.{key}={value}"
-        for key, value in (("run", run_id), ("task", "rank"), ("stack", stack.root / "var"))
-    ]
-    while time.monotonic() < deadline:
-        found = docker("ps", "--quiet", *(part for label in wanted for part in ("--filter", label))).split()
-        if found:
-            return found[0]
-        time.sleep(0.2)
-    raise AssertionError(f"no container of {run_id} after {seconds} s")
 
 
 def _started_since(stack: Stack, since: int) -> list[str]:

@@ -1,0 +1,110 @@
+"""What a person or an accident does to a run: it ends as expected, leaves nothing, and keeps what was finished."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, Run, Stack, docker
+
+from reprise.image import image_name
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack) -> Run:
+    """A run before the accidents: what it made is known from here on."""
+    return stack.run()
+
+
+def until(true: Callable[[], bool], seconds: float, what: str) -> float:
+    """Wait for a condition; returns the seconds it took."""
+    start = time.monotonic()
+    while not true():
+        assert time.monotonic() - start < seconds, f"{what}: not after {seconds} s"
+        time.sleep(0.2)
+    return time.monotonic() - start
+
+
+def tasks(stack: Stack, run_id: str) -> dict[str, tuple[str, int]]:
+    """Task → its state and try."""
+    return {t["task_id"]: (t["state"], t["try_number"]) for t in stack.airflow.tasks("words", run_id)}
+
+
+def test_marked_and_cancelled_runs_leave_no_container_and_go_on_from_what_is_finished(stack: Stack, run: Run) -> None:
+    """Two runs at once: in one the task is marked failed, the other is cancelled as a whole; then both are cleared."""
+    marked = stack.start("marked", {"rank.seconds": 7})
+    cancelled = stack.start("cancelled", {"rank.seconds": 8})
+    for run_id in (marked, cancelled):
+        stack.wait_for_container(run_id)
+    path = f"dags/words/dagRuns/{marked}/taskInstances/rank"
+    stack.airflow.call("PATCH", path, json={"new_state": "failed", "dry_run": False})
+    stack.airflow.call("PATCH", f"dags/words/dagRuns/{cancelled}", json={"state": "failed"})
+    until(lambda: not stack.containers(), 30, "containers are gone")
+    for run_id in (marked, cancelled):
+        assert stack.wait_for_end("words", run_id) == "failed"
+        found = tasks(stack, run_id)
+        assert [found[name] for name in ("open", "take", "count")] == [("success", 1)] * 3
+        assert found["rank"][0] == "failed"
+        body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True, "reset_dag_runs": True}
+        stack.airflow.call("POST", "dags/words/clearTaskInstances", json=body)
+    for run_id in (marked, cancelled):
+        assert stack.wait_for_end("words", run_id) == "success"
+        found = tasks(stack, run_id)
+        assert [found[name] for name in ("open", "take", "count")] == [("success", 1)] * 3
+        assert found["rank"] == ("success", 2)
+    assert stack.containers() == []
+
+
+def test_orphans_are_found_by_their_labels_and_others_left_alone(stack: Stack, run: Run) -> None:
+    mine, other = str(stack.root / "var"), "/somebody/elses/var"
+    made = {}
+    for stack_label in (mine, other):
+        labels = {"stack": stack_label, "dag": "words", "run": run.run_id, "task": "rank", "try": "1"}
+        given = [part for key, value in labels.items() for part in ("--label", f"reprise.{key}={value}")]
+        made[stack_label] = docker("create", *given, image_name(ROOT), "true").strip()
+    try:
+        said = stack.cli("clean").stdout
+        assert f"words {run.run_id}: try 1 of rank" in said
+        left = docker("ps", "--all", "--quiet", "--no-trunc").split()
+        assert made[mine] not in left
+        assert made[other] in left
+        assert "removed" not in stack.cli("clean").stdout
+    finally:
+        docker("rm", "--force", made[other])
+
+
+@pytest.mark.long
+def test_a_killed_worker_is_noticed_within_a_minute_and_its_container_removed(stack: Stack, run: Run) -> None:
+    run_id = stack.start("kill9", {"rank.seconds": 20})
+    orphan = stack.wait_for_container(run_id)
+    log = str(stack.root / f"var/logs/airflow/dag_id=words/run_id={run_id}/task_id=rank/attempt=1.log")
+    for process in _writing(stack, log):
+        process.kill()
+    assert orphan in stack.containers()
+    took = until(lambda: tasks(stack, run_id)["rank"] != ("running", 1), 75, "the loss is noticed")
+    assert took < 60
+    second = ""
+
+    def retried() -> bool:
+        nonlocal second
+        second = next(iter(stack.containers()), "")
+        return second not in ("", orphan)
+
+    until(retried, 90, "the retry's container runs")
+    assert orphan not in stack.containers()
+    assert stack.wait_for_end("words", run_id) == "success"
+    assert tasks(stack, run_id)["rank"] == ("success", 2)
+    assert tasks(stack, run_id)["count"] == ("success", 1)
+    assert stack.containers() == []
+
+
+def _writing(stack: Stack, log: str) -> list[psutil.Process]:
+    """The process that writes a task's log, and those below it: the task's whole tree."""
+    for process in psutil.process_iter():
+        try:
+            if any(Path(file.path) == Path(log) for file in process.open_files()):
+                return [process, *process.children(recursive=True)]
+        except psutil.Error:
+            continue
+    raise AssertionError(f"nobody writes {log}")
