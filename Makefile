@@ -86,6 +86,8 @@ test-system: image ## Airflow, Docker, DVC and MLflow together
 	@.venv/bin/python -m pytest tests/system
 
 test-long: image ## the tests that take longer
+	@uv=$$(docker/ensure-uv); "$$uv" sync --frozen --inexact --quiet --group cluster
+	@command -v redis-server >/dev/null && ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || docker/apt-install postgresql redis-server
 	@docker/repro python -m pytest tests/pipeline -p no:cacheprovider -m long || [ $$? = 5 ]
 	@.venv/bin/python -m pytest tests/unit tests/system -m long
 
