@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "plugins"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 
 from reprise import git
 from reprise.airflow_api import Airflow
+
+ROOT = Path(__file__).resolve().parents[1]
 
 _CHAIN = """\
   s{n}:
