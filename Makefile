@@ -69,6 +69,12 @@ logs: ## the end of the services' logs, or of one: SERVICE=scheduler
 repro: image ## the pipeline by plain `dvc repro` in the stage image, without Airflow: INBOX=FOLDER PIPELINE=FOLDER
 	@docker/dvc-repro "$(or $(INBOX),var/inbox/synthetic)" "$(or $(PIPELINE),pipelines/faces)"
 
+gallery: .venv/.synced ## a page of the pictures in a partition: DATA=data/aligned/2026-11-01.parquet RUN=RUN
+	@$(REPRISE) gallery "$(DATA)" $(if $(RUN),--run "$(RUN)") $(if $(PIPELINE),--pipeline "$(PIPELINE)")
+
+datadiff: .venv/.synced ## what the data of two runs differ in, with pictures: RUNS="RUN RUN"
+	@$(REPRISE) datadiff $(RUNS)
+
 image: setup ## build the image that the stages run in
 	@$(PYTHON) -m reprise.image
 
@@ -93,4 +99,4 @@ test-long: image ## the tests that take longer
 
 test: check test-unit test-pipeline test-system ## all of the above but test-long
 
-.PHONY: help setup demo photos lfw up down clean run status logs repro image check test-unit test-pipeline test-system test-long test
+.PHONY: help setup demo photos lfw up down clean run status logs repro gallery datadiff image check test-unit test-pipeline test-system test-long test

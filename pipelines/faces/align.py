@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("sha256", pa.string()),  # of the photograph
         ("image", pa.binary()),  # PNG
         ("fingerprint", pa.binary(32)),  # measures.fingerprint
+        ("texture", pa.binary(measures.TEXTURE_BYTES)),  # measures.texture
         ("probability", pa.float32()),
         ("faces", pa.int32()),  # in the photograph
         ("face_px", pa.float32()),  # side of the face in the photograph: root of its box's area
@@ -84,6 +85,7 @@ def align(task: tuple[partitions.Row, list[partitions.Row]], partition: str, par
         "sha256": photo["sha256"],
         "image": png(aligned),
         "fingerprint": measures.fingerprint(aligned),
+        "texture": measures.texture(aligned, params.margin),
         "probability": faces[chosen]["probability"],
         "faces": len(faces),
         "face_px": float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]))),

@@ -5,8 +5,11 @@ out  data/clean.parquet (keep or not, reason, measured number, threshold)
 """
 
 import argparse
+import os
 from collections import Counter
 from pathlib import Path
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's sums depend on the number of threads
 
 import pyarrow as pa
 
@@ -26,9 +29,10 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # "" where kept
         ("measured", pa.float32()),  # null where kept, and where the reason has no number
         ("threshold", pa.float32()),
+        ("misfit", pa.float32()),  # mislabels.misfits; null where it was not measured
     ]
 )
-COLUMNS = ["key", "path", "identity", "fingerprint", *dict.fromkeys(rule.measure for rule in RULES)]
+COLUMNS = ["key", "path", "identity", "fingerprint", "texture", *dict.fromkeys(rule.measure for rule in RULES)]
 
 
 def main() -> None:
@@ -40,13 +44,13 @@ def main() -> None:
         for row in partitions.read(partitions.file(ALIGNED, name), COLUMNS, batch=4096)
     ]
     faces.sort(key=lambda face: face["key"])
-    dropped = decide(faces, params.model_dump())
+    dropped, misfit = decide(faces, params.model_dump())
     kept = Decision("")
     with partitions.Writer(Path("data/clean.parquet"), SCHEMA) as writer:
         for row, face in enumerate(faces):
             decision = dropped.get(row, kept)
             columns = {name: face[name] for name in ("key", "partition", "path", "identity")}
-            writer.add({**columns, "keep": row not in dropped, **vars(decision)})
+            writer.add({**columns, "keep": row not in dropped, **vars(decision), "misfit": misfit.get(row)})
     for reason, count in Counter(decision.reason for decision in dropped.values()).most_common():
         print(f"clean: {count} {reason}")
     identities = {face["identity"] for row, face in enumerate(faces) if row not in dropped}

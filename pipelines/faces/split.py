@@ -1,6 +1,7 @@
 """split: divide the identities into train, validation and test, and draw the verification pairs.
 
-in   data/clean.parquet, protocol/pairs.txt (with `split.protocol: lfw`)
+in   data/clean.parquet, results/gates.json (not read: nothing is split before the gate has let the data pass),
+     protocol/pairs.txt (with `split.protocol: lfw`)
 out  data/split.parquet (one row per kept face), data/pairs.parquet (pairs of val and test faces, in folds),
      data/missing_pairs.csv (pairs of protocol/pairs.txt that cannot be verified, and why)
 

@@ -79,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
     listing.add_argument("--inbox", required=True, help="folder, object-store URL or list of photographs")
     listing.add_argument("--checkout", type=Path, default=ROOT, help="repository to write into (default: this one)")
+    difference = add("datadiff", _datadiff, "what the data of two runs differ in")
+    difference.add_argument("runs", nargs="+", help="run ids, names in `dvc exp show`, or commits")
+    gallery = add("gallery", _gallery, "a page of the pictures in a file or folder of data")
+    gallery.add_argument("data", help="a path, or an output's such as data/aligned/2026-11-01.parquet")
+    gallery.add_argument("--run", help="the run whose output it is (default: what lies on the disk, or the latest run)")
+    gallery.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
     return parser
 
 
@@ -92,6 +98,19 @@ def _clean(settings: Settings, _: argparse.Namespace) -> None:
 
     for line in clean(settings):
         console.print(f"removed what a lost task left: {line}", highlight=False)
+
+
+def _datadiff(settings: Settings, args: argparse.Namespace) -> None:
+    from reprise import tools
+
+    console.print(f"page: {os.path.relpath(tools.datadiff(settings, args.runs))}", highlight=False)
+
+
+def _gallery(settings: Settings, args: argparse.Namespace) -> None:
+    from reprise import tools
+
+    page = tools.gallery(settings, args.pipeline.rstrip("/"), args.data, args.run)
+    console.print(f"page: {os.path.relpath(page)}", highlight=False)
 
 
 def _list(settings: Settings, args: argparse.Namespace) -> None:

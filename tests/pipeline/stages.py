@@ -17,7 +17,7 @@ PIPELINE = REPOSITORY / "pipelines" / "faces"
 SHARED = REPOSITORY.parent / "shared" / "data"
 
 STAGES: dict[str, Any] = yaml.safe_load((PIPELINE / "dvc.yaml").read_text())["stages"]
-DATA_STAGES = ("download", "detect", "align", "clean", "split")
+DATA_STAGES = ("download", "detect", "align", "clean", "data_gate", "split", "data_report")
 
 
 class Place:
@@ -52,7 +52,7 @@ class Place:
             text=True,
         )
         if done.returncode == 0:
-            for out in STAGES[stage]["outs"]:
+            for out in outs(stage):
                 old = self.folder / out
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
                 old.parent.mkdir(parents=True, exist_ok=True)
@@ -63,13 +63,18 @@ class Place:
         """Hashes of a stage's outputs by path."""
         files = [
             path
-            for out in STAGES[stage]["outs"]
+            for out in outs(stage)
             for path in sorted([self.folder / out, *(self.folder / out).rglob("*")])
             if path.is_file()
         ]
         return {
             path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
         }
+
+
+def outs(stage: str) -> list[str]:
+    """What a stage of the data writes."""
+    return [*STAGES[stage].get("outs", []), *STAGES[stage].get("metrics", [])]
 
 
 def listing(inbox: Path) -> dict[str, list[dict[str, str | int]]]:

@@ -1,6 +1,7 @@
 """download, detect, align, clean and split for real, each with what dvc.yaml declares and nothing else."""
 
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -36,8 +37,8 @@ def succeed(place: Place, stage: str) -> str:
 
 @pytest.fixture(scope="module")
 def chain(troubled: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """All five stages, run on the troubled inbox."""
-    place = Place(tmp_path_factory.mktemp("chain"), troubled, split=SMALL)
+    """All stages of the data, run on the troubled inbox."""
+    place = Place(tmp_path_factory.mktemp("chain"), troubled, split=SMALL, data_gate={"max_duplicate_share": 0.9})
     for stage in DATA_STAGES:
         succeed(place, stage)
     return place
@@ -67,10 +68,16 @@ def test_every_file_is_accounted_for(chain: Place) -> None:
     assert {row["key"] for row in rows(chain, "data/split.parquet")} == kept
 
 
-@pytest.mark.parametrize("stage", ["download", "align", "clean", "split"])
+def after(chain: Place, folder: Path, **overrides: dict[str, float | str]) -> Place:
+    """A place that has the chain's outputs, to run a stage of it again."""
+    for name in ("data", "results"):
+        shutil.copytree(chain.folder / name, folder / name)
+    return Place(folder, chain.inbox, **{"split": SMALL, **overrides})
+
+
+@pytest.mark.parametrize("stage", ["download", "align", "clean", "data_gate", "split", "data_report"])
 def test_same_bytes_again_and_with_other_threads(chain: Place, stage: str, tmp_path: Path) -> None:
-    again = Place(tmp_path, chain.inbox, split=SMALL, align={"threads": 3})
-    shutil.copytree(chain.folder / "data", tmp_path / "data")
+    again = after(chain, tmp_path, align={"threads": 3}, data_gate={"max_duplicate_share": 0.9})
     succeed(again, stage)
     assert again.bytes(stage) == chain.bytes(stage)
 
@@ -163,6 +170,7 @@ def test_split_keeps_people_apart_and_in_place(chain: Place, tmp_path: Path) -> 
         assert (a["identity"] == b["identity"]) == pair["same"]
     fewer = Place(tmp_path, chain.inbox, split={**SMALL, "min_train_identities": 2})
     clean = pq.read_table(chain.folder / "data/clean.parquet")
+    shutil.copytree(chain.folder / "results", tmp_path / "results")
     (tmp_path / "data").mkdir()
     gone = min(name for name, subset in subset_of.items() if subset == "train")
     pq.write_table(
@@ -176,14 +184,42 @@ def test_split_keeps_people_apart_and_in_place(chain: Place, tmp_path: Path) -> 
 
 
 def test_too_few_identities_are_one_clear_line(chain: Place, tmp_path: Path) -> None:
-    place = Place(tmp_path, chain.inbox, split={"min_train_identities": 1000})
-    shutil.copytree(chain.folder / "data", tmp_path / "data")
+    place = after(chain, tmp_path, split={"min_train_identities": 1000})
     done = place.run("split")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "needs 1000" in done.stderr and "add photographs" in done.stderr
 
 
-@pytest.mark.parametrize("stage", ["align", "clean", "split"])
+def test_a_gate_stops_the_run_with_the_numbers_or_warns(chain: Place, tmp_path: Path) -> None:
+    measured = json.loads((chain.folder / "results/gates.json").read_text())["data"]
+    photographs = sum(
+        len(rows(chain, f"data/{name}")) for name in ("aligned", *(f"rejects/{s}" for s in DATA_STAGES[:3]))
+    )
+    assert measured["photographs"] == photographs
+    assert 0.1 < measured["reject_share"] < 0.5 and measured["identities"] >= 12
+    place = after(chain, tmp_path, data_gate={"max_duplicate_share": 0.01, "min_identities": 500})
+    done = place.run("data_gate")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f"duplicate_share is {measured['duplicate_share']:.4g} (data_gate.max_duplicate_share: 0.01)" in done.stderr
+    assert f"identities is {measured['identities']} (data_gate.min_identities: 500)" in done.stderr
+    assert "reject_share is" not in done.stderr and "data_gate.crossed=warn" in done.stderr
+    place.params["data_gate"]["crossed"] = "warn"
+    assert succeed(place, "data_gate").count("data_gate: warning: ") == 2
+    assert place.bytes("data_gate") == chain.bytes("data_gate")  # so that nothing after it is repeated
+
+
+def test_the_page_about_the_data_is_one_file_with_pictures(chain: Place) -> None:
+    page = (chain.folder / "results/data.html").read_text()
+    sources = re.findall(r'<img src="([^"]{0,30})', page)
+    assert len(sources) > 60 and all(source.startswith("data:image/") for source in sources)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    assert sum(source.startswith("data:image/svg") for source in sources) == 2 + 9
+    for reason in ("download: empty (1)", "clean: duplicate_identity (2)", "clean: unlabelled (1)"):
+        assert reason in page
+    assert len(page) < 3_000_000
+
+
+@pytest.mark.parametrize("stage", ["align", "clean", "data_gate", "split"])
 def test_without_its_input_a_stage_says_what_to_do(stage: str, chain: Place, tmp_path: Path) -> None:
     done = Place(tmp_path, chain.inbox).run(stage)
     assert done.returncode == 1
@@ -202,7 +238,7 @@ def test_help_names_inputs_and_outputs(
     assert "\nin " in text and "\nout " in text
 
 
-@pytest.mark.parametrize("stage", ["download", "align", "clean", "split"])
+@pytest.mark.parametrize("stage", ["download", "align", "clean", "data_gate", "split", "data_report"])
 def test_only_detect_waits_for_torch(stage: str) -> None:
     check = f"import sys, {stage}; sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=PIPELINE, check=False).returncode == 0

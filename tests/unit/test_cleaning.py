@@ -9,7 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
 
-from facelib.cleaning import RULES, Decision, decide, near_pairs
+from facelib.cleaning import RULES, Decision, Decisions, near_pairs
+from facelib.cleaning import decide as decide_and_measure
+from facelib.measures import TEXTURE_BYTES
+from facelib.mislabels import misfits
 from params.clean import Params
 
 LIMITS = Params().model_dump()
@@ -28,7 +31,13 @@ GOOD = {
 def face(number: int, identity: str | None = "Ann", **measured: Any) -> dict[str, Any]:
     """A good face; its fingerprint is far from all other numbers'."""
     fingerprint = np.random.default_rng(number).bytes(32)
-    return {"key": f"{number:03}", "identity": identity, "fingerprint": fingerprint} | GOOD | measured
+    texture = np.random.default_rng(number).integers(0, 9, TEXTURE_BYTES, np.uint8).tobytes()
+    known = {"key": f"{number:03}", "identity": identity, "fingerprint": fingerprint, "texture": texture}
+    return known | GOOD | measured
+
+
+def decide(faces: list[dict[str, Any]], limits: dict[str, float]) -> Decisions:
+    return decide_and_measure(faces, limits)[0]
 
 
 def reasons(*faces: dict[str, Any], **limits: float) -> list[str]:
@@ -66,7 +75,8 @@ def test_a_face_at_the_threshold_is_kept() -> None:
 
 
 def test_every_threshold_is_a_parameter_of_the_stage() -> None:
-    assert {rule.limit for rule in RULES} | {"max_duplicate_bits", "min_faces"} == set(LIMITS)
+    others = {"max_duplicate_bits", "min_faces", "max_misfit", "min_faces_to_compare"}
+    assert {rule.limit for rule in RULES} | others == set(LIMITS)
 
 
 def flipped(fingerprint: bytes, bits: int) -> bytes:
@@ -104,6 +114,73 @@ def test_who_is_left_alone_is_single() -> None:
     assert reasons(*faces, min_faces=1) == ["", "duplicate", "", ""]
 
 
+def test_no_two_kept_faces_are_near_duplicates_whoever_they_show() -> None:
+    """So none can lie in two subsets, however split divides the people."""
+    rng = np.random.default_rng(3)
+    faces = []
+    for number in range(120):
+        fingerprint, identity = face(number)["fingerprint"], f"P{rng.integers(12)}"
+        if faces and rng.random() < 0.4:  # chains of copies: near the source, perhaps far from the source's source
+            source = faces[rng.integers(len(faces))]
+            fingerprint = flipped(source["fingerprint"], int(rng.integers(1, 25)))
+            identity = source["identity"] if rng.random() < 0.7 else identity
+        sharpness = 0.0 if rng.random() < 0.1 else 0.5
+        faces.append(face(number, identity, fingerprint=fingerprint, sharpness=sharpness))
+    dropped = decide(faces, LIMITS)
+    kept = [np.frombuffer(f["fingerprint"], np.uint64) for row, f in enumerate(faces) if row not in dropped]
+    assert {"duplicate", "duplicate_identity"} <= {decision.reason for decision in dropped.values()}
+    assert len(kept) > 20 and not list(near_pairs(np.stack(kept), LIMITS["max_duplicate_bits"]))
+
+
+def people(count: int, photographs: int) -> tuple[list[dict[str, Any]], np.random.Generator]:
+    """Faces whose textures resemble those of the same person, as far as noise lets them."""
+    rng = np.random.default_rng(5)
+    faces = []
+    for person in range(count):
+        looks = rng.uniform(0, 6, TEXTURE_BYTES)
+        for number in range(photographs):
+            texture = (looks + rng.normal(0, 3, TEXTURE_BYTES)).clip(0, 20).astype(np.uint8).tobytes()
+            faces.append(face(person * photographs + number, f"P{person}", texture=texture))
+    return faces, rng
+
+
+def test_a_wrong_label_is_found_and_right_ones_are_kept() -> None:
+    faces, rng = people(12, 10)
+    assert decide(faces, LIMITS) == {}
+    wrong = sorted(rng.choice(len(faces), 4, replace=False).tolist())
+    for row in wrong:
+        faces[row]["identity"] = f"P{(int(faces[row]['identity'][1:]) + 5) % 12}"
+    dropped, measured = decide_and_measure(faces, LIMITS)
+    assert sorted(dropped) == wrong
+    assert {decision.reason for decision in dropped.values()} == {"mislabelled"}
+    assert all(dropped[row].measured == measured[row] > LIMITS["max_misfit"] for row in wrong)
+    assert set(measured) == set(range(len(faces)))
+
+
+def test_who_has_few_faces_is_not_compared() -> None:
+    faces, _ = people(6, 8)
+    for row in range(3):  # P0's, under a name that has no others
+        faces[row]["identity"] = "Few"
+    dropped, measured = decide_and_measure(faces, LIMITS)
+    assert dropped == {} and set(measured) == set(range(3, 48))
+    one_name = [{**face, "identity": "P0"} for face in faces]
+    assert decide_and_measure(one_name, LIMITS) == ({}, {})
+
+
+def test_misfits_do_not_depend_on_the_order() -> None:
+    faces, rng = people(6, 6)
+    textures = np.stack([np.frombuffer(face["texture"], np.uint8) for face in faces])
+    names = [face["identity"] for face in faces]
+    order = rng.permutation(len(faces))
+    shuffled = misfits(textures[order], [names[row] for row in order], 4)
+    np.testing.assert_allclose(misfits(textures, names, 4)[order], shuffled, atol=0.02)
+
+
+def test_equal_faces_everywhere_are_no_reason_to_drop_any() -> None:
+    same = [face(number, f"P{number % 3}", texture=bytes(TEXTURE_BYTES)) for number in range(30)]
+    assert decide(same, LIMITS) == {}
+
+
 def test_no_faces_at_all() -> None:
     assert decide([], LIMITS) == {}
 
@@ -119,4 +196,4 @@ def test_near_pairs_are_all_pairs_across_blocks() -> None:
         for b in range(a + 1, 40)
     ]
     for most in (0, 3, 110):
-        assert sorted(near_pairs(prints, most, block=7)) == [pair for pair in every if pair[2] <= most]
+        assert sorted(near_pairs(prints, most, at_once=7 * 40)) == [pair for pair in every if pair[2] <= most]

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facelib.mislabels import misfits
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -45,17 +47,35 @@ class Decision:
 Face = Mapping[str, Any]
 Decisions = dict[int, Decision]
 """Dropped faces by row."""
+Misfits = dict[int, float]
+"""How badly faces fit their names, by row; those that could be measured."""
 
 
-def decide(faces: Sequence[Face], limits: Mapping[str, float]) -> Decisions:
+def decide(faces: Sequence[Face], limits: Mapping[str, float]) -> tuple[Decisions, Misfits]:
     """All rules over all faces, sorted by key; `limits` holds the parameters of the stage by name.
 
-    First each face alone, then duplicates among what is left, then identities with too few faces left.
+    First each face alone, then duplicates among what is left, then labels that do not fit (duplicates would vouch for
+    each other), then identities with too few faces left.
     """
     dropped = {row: decision for row, face in enumerate(faces) if (decision := judge(face, limits))}
-    kept = [row for row in range(len(faces)) if row not in dropped]
-    dropped |= duplicates(faces, kept, int(limits["max_duplicate_bits"]))
-    return dropped | singles(faces, dropped, int(limits["min_faces"]))
+    dropped |= duplicates(faces, _left(faces, dropped), int(limits["max_duplicate_bits"]))
+    misfit = measure_misfits(faces, _left(faces, dropped), int(limits["min_faces_to_compare"]))
+    most = limits["max_misfit"]
+    dropped |= {row: Decision("mislabelled", value, most) for row, value in misfit.items() if value > most}
+    return dropped | singles(faces, dropped, int(limits["min_faces"])), misfit
+
+
+def _left(faces: Sequence[Face], dropped: Decisions) -> list[int]:
+    return [row for row in range(len(faces)) if row not in dropped]
+
+
+def measure_misfits(faces: Sequence[Face], rows: Sequence[int], least: int) -> Misfits:
+    """`mislabels.misfits` of the faces in `rows`, of names with at least `least` of them."""
+    if not rows:
+        return {}
+    textures = np.stack([np.frombuffer(faces[row]["texture"], np.uint8) for row in rows])
+    values = misfits(textures, [faces[row]["identity"] for row in rows], least)
+    return {row: float(value) for row, value in zip(rows, values, strict=True) if not np.isnan(value)}
 
 
 def judge(face: Face, limits: Mapping[str, float]) -> Decision | None:
@@ -93,11 +113,13 @@ def duplicates(faces: Sequence[Face], rows: Sequence[int], most: int) -> Decisio
     return dropped
 
 
-def near_pairs(fingerprints: NDArray[np.uint64], most: int, block: int = 512) -> Iterator[tuple[int, int, int]]:
+def near_pairs(fingerprints: NDArray[np.uint64], most: int, at_once: int = 1 << 22) -> Iterator[tuple[int, int, int]]:
     """All a < b whose fingerprints, [N, words], differ by at most `most` bits, and the number of bits.
 
-    Every pair is compared, in blocks: seconds for ten thousand faces, minutes for a hundred thousand.
+    Every pair is compared, `at_once` of them (ten bytes each): seconds for ten thousand faces, a minute or two for a
+    hundred thousand.
     """
+    block = max(1, at_once // max(1, len(fingerprints)))
     for start in range(0, len(fingerprints), block):
         rows = fingerprints[start : start + block]
         bits = np.zeros((len(rows), len(fingerprints) - start), np.uint16)

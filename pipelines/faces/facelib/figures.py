@@ -84,3 +84,37 @@ def calibration(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     axes.legend(loc="upper left", frameon=False)
     return _uri(figure)
+
+
+def growth(dates: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
+    """Counts of each date, by name, summed up over the dates."""
+    figure, axes = _axes("", "so far")
+    for (name, values), colour in zip(counts.items(), (PIXELS, TRAINED, UNTRAINED), strict=False):
+        axes.plot(range(len(dates)), np.cumsum(values), color=colour, label=name, marker="o", markersize=3)
+    shown = np.unique(np.linspace(0, len(dates) - 1, min(len(dates), 5)).round().astype(int)).tolist()
+    axes.set_xticks(shown, [dates[place] for place in shown])
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return _uri(figure)
+
+
+def measurement(
+    kept: NDArray[np.floating],
+    dropped: NDArray[np.floating],
+    limits: Sequence[float],
+    xlabel: str,
+    ylabel: str = "faces",
+) -> str:
+    """Histogram of a measurement over kept and dropped faces, limits as lines; outliers are in the last bar."""
+    figure, axes = _axes(xlabel, ylabel)
+    values = np.concatenate((kept, dropped))
+    top = max([float(np.quantile(values, 0.995)), *limits] if len(values) else [1.0, *limits])
+    low = min([float(values.min()), *limits] if len(values) else [0.0, *limits])
+    bins = np.linspace(low, top if top > low else low + 1, 41)
+    parts = [part.clip(max=bins[-1]) for part in (kept, dropped)]
+    axes.hist(parts, bins.tolist(), stacked=True, color=[TRAINED, PIXELS], histtype="stepfilled")
+    for limit in limits:
+        axes.axvline(limit, color=INK, linewidth=1, linestyle=":", label=f"limit {limit:g}")
+    if limits:
+        axes.legend(frameon=False)
+    return _uri(figure)

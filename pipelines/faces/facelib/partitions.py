@@ -29,6 +29,8 @@ REJECTS = pa.schema(
     [("path", pa.string()), ("identity", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
 )
 """What a stage could not use: `reason` is a slug for machines ("truncated"), `detail` is for people."""
+STAGES_THAT_REJECT = ("download", "detect", "align")
+"""Each has a folder of such tables in data/rejects/."""
 
 
 def names(folder: Path) -> list[str]:
@@ -47,6 +49,11 @@ def file(folder: Path, partition: str) -> Path:
 def count(path: Path) -> int:
     """Number of rows, without reading them."""
     return int(pq.ParquetFile(path).metadata.num_rows)
+
+
+def count_rejects(folder: Path) -> int:
+    """How many photographs the reject tables of all stages in `folder` hold."""
+    return sum(count(table) for stage in STAGES_THAT_REJECT for table in sorted((folder / stage).glob("*.parquet")))
 
 
 def read(path: Path, columns: list[str] | None = None, batch: int = 64) -> Iterator[Row]:

@@ -13,8 +13,6 @@ from pathlib import Path
 from facelib import partitions, pictures
 from facelib.partitions import Row
 
-STAGES_THAT_REJECT = ("download", "detect", "align")
-
 
 def read_all(folder: Path, columns: list[str]) -> list[Row]:
     """Rows of every partition in `folder`, `partition` added; images are never among the columns."""
@@ -27,7 +25,10 @@ def read_all(folder: Path, columns: list[str]) -> list[Row]:
 
 def read_rejects(data: Path) -> dict[str, list[Row]]:
     """The reject tables of all stages that have one, by stage."""
-    return {stage: read_all(data / "rejects" / stage, ["path", "reason", "detail"]) for stage in STAGES_THAT_REJECT}
+    return {
+        stage: read_all(data / "rejects" / stage, ["path", "reason", "detail"])
+        for stage in partitions.STAGES_THAT_REJECT
+    }
 
 
 def sample(rows: list[Row], count: int, seed: int) -> list[Row]:
@@ -63,16 +64,15 @@ def data_table(photos: list[Row], faces: list[Row], clean: list[Row], rejects: M
     people: dict[str, set[str | None]] = defaultdict(set)
     for row in photos:
         people[row["partition"]].add(row["identity"])
-    rows = [
-        {
-            "partition": name,
-            "people": len(people[name] - {None}),
-            **{key: table[name] for key, table in tables.items()},
-        }
-        for name in sorted(set().union(*tables.values()))
-    ]
-    everyone = len(set().union(*people.values()) - {None})
-    return [*rows, {"partition": "all", "people": everyone, **{key: table.total() for key, table in tables.items()}}]
+    rows: list[Row] = []
+    seen: set[str | None] = {None}
+    for name in sorted(set().union(*tables.values())):
+        new = people[name] - seen
+        seen |= new
+        counts = {"people": len(people[name] - {None}), "new people": len(new)}
+        rows.append({"partition": name, **counts, **{key: table[name] for key, table in tables.items()}})
+    everyone = {"people": len(seen) - 1, "new people": len(seen) - 1}
+    return [*rows, {"partition": "all", **everyone, **{key: table.total() for key, table in tables.items()}}]
 
 
 def detections(data: Path, photos: list[Row], faces: list[Row], aligned: list[Row], count: int, seed: int) -> list[Row]:

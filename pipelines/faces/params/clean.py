@@ -27,4 +27,14 @@ class Params(BaseModel, extra="forbid", frozen=True):
     max_duplicate_bits: int = Field(
         20, ge=0, le=128, description="Fingerprints that differ in no more of their 256 bits: duplicate"
     )
+    max_misfit: float = Field(
+        3.5,
+        ge=0,
+        le=1000,
+        description="Above: mislabelled; how much more like another person than like its own name a face looks,"
+        " robust deviations of the set",
+    )
+    min_faces_to_compare: int = Field(
+        4, ge=2, le=1000, description="Of names with fewer faces left none is taken for mislabelled"
+    )
     min_faces: int = Field(2, ge=1, le=1000, description="Identities with fewer faces left: single")
