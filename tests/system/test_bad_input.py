@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from conftest import WORDS, Stack, commit
-from test_runs import _wait_for_end
 
 
 def refused(stack: Stack, *args: str) -> str:
@@ -96,7 +95,7 @@ def test_revision_with_other_stages(stack: Stack, inbox: tuple[str, str], other:
     wanted = f"revision {other[:10]} has other stages or edges than the DAG (shout)"
     assert wanted in refused(stack, *inbox, "--revision", other)
     stack.airflow.trigger("words", "other", {"revision": other, inbox[0].strip("-"): inbox[1]})
-    assert _wait_for_end(stack, "other") == "failed"
+    assert stack.wait_for_end("words", "other") == "failed"
     assert wanted in "\n".join(stack.airflow.log("words", "other", "open", 1))
 
 
@@ -110,7 +109,7 @@ def test_taken_port(stack: Stack, tmp_path: Path) -> None:
 def test_unknown_key_in_a_trigger_is_refused_by_open(stack: Stack) -> None:
     """Airflow itself accepts any key silently."""
     stack.airflow.trigger("words", "typo", {"rank.tpo": 3, "inbox": str(stack.root / "var/inbox/texts")})
-    assert _wait_for_end(stack, "typo") == "failed"
+    assert stack.wait_for_end("words", "typo") == "failed"
     log = "\n".join(stack.airflow.log("words", "typo", "open", 1))
     assert "unknown parameter 'rank.tpo'" in log
     assert stack.containers() == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from conftest import WORDS, Stack, _free_port, commit
+from conftest import WORDS, Stack, commit, free_port
 
 from reprise import git
 from reprise.airflow_api import Airflow
@@ -77,7 +77,7 @@ def running(
 @contextmanager
 def postgres() -> Iterator[str]:
     """Debian's PostgreSQL on a folder of its own; it refuses to run as root. Yields its address."""
-    folder, port = Path(tempfile.mkdtemp(prefix="reprise-postgres-")), _free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="reprise-postgres-")), free_port()
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if user:
         shutil.chown(folder, "postgres")
@@ -132,7 +132,7 @@ def _nodes(stack: Stack, tmp_path: Path, shared: dict[str, str]) -> list[Node]:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(root / "plugins"),
             "AIRFLOW_HOME": str(root),
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "REPRISE_VAR": str(root / "var"),
             "REPRISE_ORIGIN": str(tmp_path / "origin.git"),
         }
@@ -143,7 +143,7 @@ def _nodes(stack: Stack, tmp_path: Path, shared: dict[str, str]) -> list[Node]:
 def test_two_workers_make_the_laptops_bytes(stack: Stack, tmp_path: Path) -> None:
     """And a stage that runs for longer than its token lives keeps its task."""
     laptop = stack.run()
-    port, redis = _free_port(), _free_port()
+    port, redis = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as up:
         database = up.enter_context(postgres())
