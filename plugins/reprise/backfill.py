@@ -110,9 +110,14 @@ def runs(airflow: Airflow, dates: Dates) -> list[dict[str, Any]]:
         "logical_date_gte": dates.first.isoformat(),
         "logical_date_lte": dates.last.isoformat(),
         "order_by": "logical_date",
-        "limit": 1000,
     }
-    return list(airflow.call("GET", f"dags/{quote(dates.dag_id)}/dagRuns", params=wanted)["dag_runs"])
+    found: list[dict[str, Any]] = []
+    while True:  # Airflow gives a hundred at a time at most
+        page = {**wanted, "limit": 100, "offset": len(found)}
+        answer = airflow.call("GET", f"dags/{quote(dates.dag_id)}/dagRuns", params=page)
+        found += answer["dag_runs"]
+        if not answer["dag_runs"] or len(found) >= answer["total_entries"]:
+            return found
 
 
 def follow(airflow: Airflow, dates: Dates, console: Console) -> list[dict[str, Any]]:

@@ -88,6 +88,16 @@ def test_what_a_backfill_asks_for() -> None:
         backfill.date("yesterday")
 
 
+def test_more_dates_than_a_page_holds() -> None:
+    class Paging:
+        def call(self, method: str, path: str, params: dict[str, Any]) -> Any:
+            rest = range(params["offset"], min(params["offset"] + params["limit"], 250))
+            return {"dag_runs": [{"n": n} for n in rest], "total_entries": 250}
+
+    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"))
+    assert [run["n"] for run in backfill.runs(Paging(), dates)] == list(range(250))
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
