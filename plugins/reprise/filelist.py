@@ -14,6 +14,8 @@ from reprise.errors import BadInput
 ENDINGS = (".csv", ".parquet")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 3
+_OURS = {"size", "etag", "found"}
+"""What the listing itself says of a file: a list's own columns of these names are left out."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def parse(name: str, data: bytes) -> list[Row]:
 def _row(number: int, fields: dict[str, str]) -> Row:
     """Raises ValueError where a value is missing or wrong."""
     url, path = fields.pop("url", ""), fields.pop("path", "")
-    date, sha256 = fields.pop("date", "")[:10], fields.pop("sha256", "").lower()
+    date, sha256 = re.split("[ T]", fields.pop("date", ""))[0], fields.pop("sha256", "").lower()
     if bool(url) == bool(path):
         raise ValueError("it needs a url or a path, and not both")
     if url and not re.match(r"https?://[^/]", url):
@@ -77,7 +79,8 @@ def _row(number: int, fields: dict[str, str]) -> Row:
         dt.date.fromisoformat(date)
     if sha256 and not _SHA256.fullmatch(sha256):
         raise ValueError(f"{sha256!r} is no SHA-256 (64 hexadecimal digits)")
-    return Row(number, url or PurePosixPath(path).as_posix(), date or None, sha256 or None, fields)
+    labels = {name: value for name, value in fields.items() if name not in _OURS}
+    return Row(number, url or PurePosixPath(path).as_posix(), date or None, sha256 or None, labels)
 
 
 def _csv(name: str, data: bytes) -> Iterator[dict[str, str]]:

@@ -26,9 +26,9 @@ def test_urls_and_paths_with_dates_and_columns_of_their_own(tmp_path: Path) -> N
     (tmp_path / "Ann/1.jpg").write_bytes(b"ann")
     found = listed(
         tmp_path,
-        "URL, path,identity,date,sha256\n"
-        f"https://host/b.jpg,,Bob,2026-11-08,{SHA.upper()}\n"
-        ",Ann/1.jpg,Ann,2026-11-01,\n,Ann/2.jpg,Ann,2026-11-01,\n,Ann/1.jpg,Ann,2026-11-01,\n",
+        "URL, path,identity,date,sha256,size\n"
+        f"https://host/b.jpg,,Bob,2026-11-08,{SHA.upper()},1\n"
+        ",Ann/1.jpg,Ann,2026-11-01 08:30:00,,2\n,Ann/2.jpg,Ann,2026-11-01,,\n,Ann/1.jpg,Ann,2026-11-01,,\n",
     )
     content = {"sha256": hashlib.sha256(b"ann").hexdigest(), "size": 3}
     assert found == {
@@ -78,6 +78,7 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
         ("path\n../secret\n", "is not below the list's folder"),
         ("path\n/etc/passwd\n", "is not below the list's folder"),
         ("path,date\na,2026-13-01\n", "row 1: .*month must be in"),
+        ("path,date\na,2026-11-0199\n", "row 1: Invalid isoformat"),
         ("path,date\na,2026-11-01\nb,\n", "row 2: no date, while others have one"),
         ("path,sha256\na,12\n", "'12' is no SHA-256"),
         ("path,date\n" + "a,x\n" * 5, "and 2 more"),
