@@ -66,6 +66,12 @@ status: ## services and the latest runs
 logs: ## the end of the services' logs, or of one: SERVICE=scheduler
 	@$(REPRISE) logs $(SERVICE)
 
+compare: .venv/.synced ## what differs between recorded runs: RUNS="RUN OTHER …"
+	@$(REPRISE) compare $(RUNS)
+
+tensorboard: .venv/.synced ## show the runs' live curves in TensorBoard until Ctrl-C
+	@$(REPRISE) tensorboard
+
 repro: image ## the pipeline by plain `dvc repro` in the stage image, without Airflow: INBOX=FOLDER PIPELINE=FOLDER
 	@docker/dvc-repro "$(or $(INBOX),var/inbox/synthetic)" "$(or $(PIPELINE),pipelines/faces)"
 
@@ -99,4 +105,4 @@ test-long: image ## the tests that take longer
 
 test: check test-unit test-pipeline test-system ## all of the above but test-long
 
-.PHONY: help setup demo photos lfw up down clean run status logs repro gallery datadiff image check test-unit test-pipeline test-system test-long test
+.PHONY: help setup demo photos lfw up down clean run status logs compare tensorboard repro gallery datadiff image check test-unit test-pipeline test-system test-long test

@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     add("down", lambda settings, _: services.down(settings), "stop Airflow and MLflow")
     add("clean", _clean, "remove containers that lost tasks left behind")
     add("status", _status, "services, and the latest runs")
+    add("tensorboard", _tensorboard, "show the runs' live curves in TensorBoard, until Ctrl-C")
+    compare = add("compare", _compare, "what differs between recorded runs")
+    compare.add_argument("runs", nargs="*", metavar="RUN", help="run id, name in `dvc exp show`, or commit")
     logs = add("logs", _logs, "the end of a service's log, or of a failed task's")
     logs.add_argument("service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all")
     run = add("run", _run, "trigger a run and follow it")
@@ -176,17 +179,33 @@ def _history(settings: Settings, args: argparse.Namespace) -> None:
 
 def _status(settings: Settings, _: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
+    from reprise.unsent import left
 
     if not services.running(settings):
         console.print("services: none is running; start them: make up")
         return
     console.print(services.status(settings).rstrip(), highlight=False)
+    if waiting := len(list(left(settings))):
+        console.print(f"{waiting} runs and stages wait to be sent to MLflow; the next run does, or make up")
     runs = Airflow(settings.airflow).call("GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"})
     for run in runs["dag_runs"]:
         console.print(
             f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s",
             highlight=False,
         )
+
+
+def _compare(settings: Settings, args: argparse.Namespace) -> None:
+    from reprise.compare import show
+
+    page = show(settings, [name for given in args.runs for name in given.split()], console)
+    console.print(f"  page      {os.path.relpath(page)}", highlight=False)
+
+
+def _tensorboard(settings: Settings, _: argparse.Namespace) -> None:
+    from reprise.tensorboard import serve
+
+    serve(settings)
 
 
 def _logs(settings: Settings, args: argparse.Namespace) -> None:
@@ -296,6 +315,7 @@ def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, 
     from reprise.results import fetch
     from reprise.spans import joined
     from reprise.tracking import Tracker
+    from reprise.wandb_run import wandb_place
 
     for name, told in joined(recorded["metrics"]).items():
         console.print(f"  {name:<28} {told}", highlight=False)
@@ -307,6 +327,8 @@ def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, 
     console.print(f"  Airflow   {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False)
     if recorded["mlflow"]:
         console.print(f"  MLflow    {Tracker(settings.mlflow).url(recorded['mlflow'])}", highlight=False)
+    if recorded["wandb"]:
+        console.print(f"  W&B       {wandb_place(settings, recorded['wandb'])}", highlight=False)
     for name, file in files.items():
         console.print(f"  {name:<9} {os.path.relpath(file)}", highlight=False)
     console.print("  again     git show", recorded["commit"][:12], " ·  dvc exp show", highlight=False)

@@ -4,6 +4,7 @@ RepriseError
 ├── DockerUnavailable   the Docker daemon cannot be reached
 ├── CommandFailed       a git command failed
 ├── TryAgain            the DVC remote refused; it may not the next time
+├── ServerAway          the tracking server does not answer; what it was to be told is kept
 └── BadInput            parameters, revision, inbox, dvc.yaml or settings are wrong
 """
 
@@ -26,6 +27,10 @@ class DockerUnavailable(RepriseError):
 
 class CommandFailed(RepriseError):
     """A git command failed; the problem holds the command, its exit code and its output."""
+
+
+class ServerAway(RepriseError):
+    """The tracking server does not answer, or has trouble of its own."""
 
 
 class BadInput(RepriseError):

@@ -23,7 +23,7 @@ def judge(
     why = {BEFORE: json.dumps(dict(champion["pin"]), sort_keys=True), RUN: run_id, AS_OF: as_of or _now()}
     judged = _judge(tracker, name, champion, recorded, why)
     if recorded["mlflow"]:
-        tracker.tags(recorded["mlflow"], {"gate": judged["verdict"], "gate.reason": judged["reason"]})
+        tracker.try_tags(recorded["mlflow"], {"gate": judged["verdict"], "gate.reason": judged["reason"]})
     return judged
 
 

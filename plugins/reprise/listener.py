@@ -6,8 +6,9 @@ from typing import Any
 from airflow.listeners import hookimpl
 
 from reprise import pools
+from reprise.outbox import Outbox
 from reprise.settings import load as load_settings
-from reprise.tracking import Tracker
+from reprise.tracking import Tracker, bare_heading
 
 
 @hookimpl
@@ -23,7 +24,9 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:
 
 
 def _end(dag_id: str, run_id: str) -> None:
-    tracker = Tracker(load_settings().mlflow)
-    run = tracker.find(dag_id, dag_id, run_id)
-    if run:
-        tracker.finish(run, "FAILED")
+    """End it now, or once the server is back."""
+    settings = load_settings()
+    box = Outbox.create(settings, bare_heading(dag_id, dag_id, run_id), known_only=True)
+    box.end("FAILED")
+    box.try_send(Tracker(settings.mlflow))
+    box.close()

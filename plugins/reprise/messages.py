@@ -2,6 +2,8 @@
 
 from typing import Any, NotRequired, TypedDict
 
+from reprise.tracking import Heading
+
 Entry = dict[str, Any]
 """A stage's entry in dvc.lock: cmd, deps, params and outs with their hashes."""
 
@@ -50,6 +52,8 @@ class Opened(TypedDict):
     """The MLflow run's id; None where the server did not answer."""
     champion: Champion | None
     """None where no stage compares with one."""
+    heading: Heading
+    """What its MLflow run is made with, later where the server did not answer."""
 
 
 class Done(TypedDict):
@@ -63,6 +67,10 @@ class Done(TypedDict):
     device: str
     partitions: NotRequired[list[int]]
     """Of a partitioned stage: how many it worked on, how many there are."""
+    wandb: NotRequired[str]
+    """The id of its W&B run, where one was asked for."""
+    unsent: NotRequired[str]
+    """The md5 of what MLflow has not been told of it, where it was away; ``record`` tells it."""
 
 
 class Recorded(TypedDict):
@@ -72,6 +80,7 @@ class Recorded(TypedDict):
     ref: str
     metrics: dict[str, float]
     mlflow: str | None
+    wandb: str | None
     models: dict[str, str]
     """Registered model's name → version."""
     decision: dict[str, Any]

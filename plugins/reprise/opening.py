@@ -14,7 +14,7 @@ from reprise.messages import Champion, Entry, Opened
 from reprise.pipeline import Pipeline
 from reprise.plan import plan
 from reprise.settings import Settings
-from reprise.tracking import RUN_KEY, Tracker, run_key
+from reprise.tracking import RUN_KEY, Heading, Tracker, now, run_key
 from reprise.workspace import Workspace
 
 _LEAST_FREE_BYTES = 2 * 1024**3
@@ -137,6 +137,7 @@ def open_run(
         image_name = image.image_name(checked.workspace.path)
         image_id = image.image_id(image_name) if image.image_exists(image_name) else ""
         pinned, known = _pin_and_plan(settings, request, checked)
+        heading = _heading(request, checked, {**tags, "image": f"{image_name} {image_id}"})
         return Opened(
             revision=checked.revision,
             pipeline=checked.pipeline.to_dict(),
@@ -149,7 +150,8 @@ def open_run(
             image_id=image_id,
             ignore_cache=request.ignore_cache,
             known={} if request.ignore_cache else known,
-            mlflow=_start_tracking(settings, request, checked, {**tags, "image": f"{image_name} {image_id}"}),
+            mlflow=Tracker(settings.mlflow).start(heading),
+            heading=heading,
             champion=pinned,
         )
     finally:
@@ -176,11 +178,11 @@ def _pin_and_plan(settings: Settings, request: Request, checked: Checked) -> tup
     return earlier, plan(workspace, pipeline)
 
 
-def _start_tracking(settings: Settings, request: Request, checked: Checked, tags: Mapping[str, str]) -> str | None:
-    return Tracker(settings.mlflow).start(
-        checked.pipeline.name,
-        request.slug,
-        {
+def _heading(request: Request, checked: Checked, tags: Mapping[str, str]) -> Heading:
+    return Heading(
+        experiment=checked.pipeline.name,
+        name=request.slug,
+        tags={
             RUN_KEY: run_key(request.dag_id, request.run_id),
             "dag": request.dag_id,
             "run_id": request.run_id,
@@ -188,7 +190,8 @@ def _start_tracking(settings: Settings, request: Request, checked: Checked, tags
             "mlflow.source.git.commit": checked.revision,
             **tags,
         },
-        params.flat(checked.params),
+        params={name: str(value) for name, value in params.flat(checked.params).items()},
+        started=now(),
     )
 
 

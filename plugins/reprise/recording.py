@@ -8,10 +8,13 @@ from reprise import champion, gate, git, manifest, params
 from reprise.errors import CommandFailed
 from reprise.messages import Done, Opened, Recorded
 from reprise.opening import Request, clear, task_folder
+from reprise.outbox import Outbox
 from reprise.pipeline import Pipeline
 from reprise.records import REFS, RUN_FILE, ref_name
 from reprise.settings import ROOT, Settings
-from reprise.tracking import Tracker
+from reprise.tracking import Point, Tracker, now
+from reprise.unsent import send_left, take_on
+from reprise.wandb_run import WandbRun, wanted
 from reprise.workspace import Workspace
 
 
@@ -37,14 +40,31 @@ def record(
         workspace.pull(sorted(set(shown)))
         metrics = read_metrics(workspace, pipeline)
         decision = read_decision(workspace, pipeline)
-        models = _track(settings, workspace, pipeline, opened, done, metrics)
-        commit, ref = _commit(settings, workspace, request, pipeline, opened, metrics, models)
-        if opened["mlflow"]:
-            tracker = Tracker(settings.mlflow)
-            tracker.tags(opened["mlflow"], {"commit": commit, "ref": ref})
-            tracker.finish(opened["mlflow"], "FINISHED")
+        tracker = Tracker(settings.mlflow)
+        for name, stage in done.items():
+            if "unsent" in stage:
+                workspace.get(stage["unsent"], folder / "unsent" / name)
+                take_on(settings, opened["heading"], folder / "unsent" / name)
+        send_left(settings, tracker)
+        outbox = Outbox.create(settings, opened["heading"])
+        _tell(outbox, workspace, pipeline, done, metrics)
+        outbox.try_send(tracker)
+        mlflow = outbox.run or opened["mlflow"]
+        wandb = _wandb(settings, outbox, opened, done)
+        ids = {"mlflow_run": mlflow, "wandb": wandb, "models": outbox.models}
+        commit, ref = _commit(settings, workspace, request, pipeline, opened, metrics, ids)
+        outbox.note(tags={"commit": commit, "ref": ref, **({"wandb": wandb["run"]} if wandb else {})})
+        outbox.end("FINISHED")
+        outbox.try_send(tracker)
+        outbox.close()
         return Recorded(
-            commit=commit, ref=ref, metrics=metrics, mlflow=opened["mlflow"], models=models, decision=decision
+            commit=commit,
+            ref=ref,
+            metrics=metrics,
+            mlflow=mlflow,
+            wandb=wandb["run"] if wandb else None,
+            models=outbox.models,
+            decision=decision,
         )
     finally:
         clear(folder)
@@ -82,35 +102,38 @@ def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def _track(
-    settings: Settings,
+def _tell(
+    outbox: Outbox,
     workspace: Workspace,
     pipeline: Pipeline,
-    opened: Opened,
     done: Mapping[str, Done],
     metrics: Mapping[str, float],
-) -> dict[str, str]:
-    """Final metrics, data hashes, plots, report and model go to MLflow, for a cached run too. Returns model versions."""
-    run = opened["mlflow"]
-    if not run:
-        return {}
-    tracker = Tracker(settings.mlflow)
-    tracker.metrics(run, [(name, value, 0) for name, value in metrics.items()])
+) -> None:
+    """Final metrics, data hashes, plots, report and model for MLflow, for a cached run too."""
+    outbox.add([Point(name, value, 0, now()) for name, value in metrics.items()])
     outs = {out["path"]: out["md5"] for stage in done.values() for out in stage["entry"]["outs"]}
-    tracker.datasets(run, outs)
+    outbox.note(datasets=outs)
     for stage in pipeline.stages:
         for out in (o for o in stage.outs if o.kind == "plot"):
-            tracker.artifact(run, workspace.folder / out.path, "plots")
-    models = {}
+            outbox.keep(workspace.folder / out.path, "plots")
     for artifact in pipeline.artifacts:
         file = workspace.folder / artifact.path
         if artifact.type == "model":
-            version = tracker.model(run, artifact.name, file, outs[artifact.path], artifact.desc)
-            if version:
-                models[artifact.name] = version
+            outbox.model(artifact.name, file, outs[artifact.path], artifact.desc)
         else:
-            tracker.artifact(run, file, artifact.type or None)
-    return models
+            outbox.keep(file, artifact.type or "")
+
+
+def _wandb(settings: Settings, outbox: Outbox, opened: Opened, done: Mapping[str, Done]) -> dict[str, Any] | None:
+    """The run's own W&B run, with its parameters and final metrics, beside its stages' in one group; None: not asked for."""
+    if not wanted():
+        return None
+    run = WandbRun(settings, opened["heading"]["tags"], None, 1, params.flat(opened["params"]))
+    run.start(outbox.points)
+    if not run.finish():
+        return None
+    stages = {name: stage["wandb"] for name, stage in done.items() if "wandb" in stage}
+    return {"run": run.id, "project": run.asked["project"], "group": run.asked["group"], "stages": stages}
 
 
 def _commit(
@@ -120,9 +143,12 @@ def _commit(
     pipeline: Pipeline,
     opened: Opened,
     metrics: Mapping[str, float],
-    models: Mapping[str, str],
+    ids: Mapping[str, Any],
 ) -> tuple[str, str]:
-    """The record's commit, pushed as a DVC experiment of its revision. Returns (commit, ref)."""
+    """The record's commit, pushed as a DVC experiment of its revision. Returns (commit, ref).
+
+    :param ids: under which MLflow and W&B know the run and its models.
+    """
     about = {
         "dag": request.dag_id,
         "run_id": request.run_id,
@@ -132,8 +158,7 @@ def _commit(
         **({"relisted": opened["relisted"]} if opened["relisted"] else {}),
         "images": opened["images"],
         "image_id": opened["image_id"],
-        "mlflow_run": opened["mlflow"],
-        "models": dict(models),
+        **ids,
         "metrics": dict(metrics),
     }
     names = ["dvc.lock", params.FILE, *([manifest.LISTING] if opened["listing"] else [])]
@@ -142,7 +167,7 @@ def _commit(
     files = {f"{pipeline.path}/{name}": (workspace.folder / name).read_bytes() for name in names}
     files[f"{pipeline.path}/{RUN_FILE}"] = (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()
     lines = [f"{name}: {value:.6g}" for name, value in metrics.items()]
-    message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {opened['mlflow']}"])
+    message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {ids['mlflow_run']}"])
     commit = git.commit_files(workspace.path, opened["revision"], files, message)
     baseline = opened["revision"]
     ref = f"{REFS}/{baseline[:2]}/{baseline[2:]}/{ref_name(request.pipeline, request.run_id)}"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ def find(origin: str, name: str) -> Record:
             f"{name!r} names {len(named)} records: {', '.join(r.name for r in named)}",
             "use one of these names, or a commit",
         )
-    return named[0] if named else _of_commit(repo, name)
+    if named:
+        return named[0]
+    return _of_commit(repo, name, sorted({known for r in every(origin) for known in (r.name, r.run_id)}))
 
 
 def every(origin: str, pipeline: str | None = None) -> Iterator[Record]:
@@ -109,11 +112,13 @@ def every(origin: str, pipeline: str | None = None) -> Iterator[Record]:
                 yield Record(repo, commit, ref, folder)
 
 
-def _of_commit(repo: Path, name: str) -> Record:
+def _of_commit(repo: Path, name: str, known: list[str]) -> Record:
     try:
         commit = git.resolve(repo, name)
     except BadInput:
-        raise BadInput(f"no record of a run or commit {name!r}", f"dvc exp show; git -C {repo} log --all") from None
+        close = get_close_matches(name, known, n=3, cutoff=0.5)
+        meant = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise BadInput(f"no record of a run or commit {name!r}{meant}", "make status, or dvc exp show") from None
     folders = _written(repo, [commit])[0]
     if not folders:
         raise BadInput(f"commit {commit[:12]} is no record of a run: it writes no {RUN_FILE}", "dvc exp show")

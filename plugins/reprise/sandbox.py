@@ -37,10 +37,11 @@ class Sandbox:
 
         :raises RepriseError: where a declared dependency is missing.
         """
-        shutil.rmtree(path, ignore_errors=True)
+        for earlier in (path, live):  # of a try that was killed
+            shutil.rmtree(earlier, ignore_errors=True)
         folder = path / workspace.pipeline
         folder.mkdir(parents=True)
-        live.mkdir(parents=True, exist_ok=True)
+        live.mkdir(parents=True)
         for dep in stage.deps:
             source, point = (shown or {}).get(dep, workspace.folder / dep), folder / dep
             if not source.exists():

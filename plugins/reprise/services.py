@@ -13,6 +13,8 @@ import requests
 
 from reprise.errors import RepriseError
 from reprise.settings import ROOT, Settings
+from reprise.tracking import Tracker
+from reprise.unsent import send_left
 
 _CONF = Path(__file__).with_name("supervisord.conf")
 _BIN = Path(sys.executable).parent
@@ -58,6 +60,7 @@ def up(settings: Settings) -> None:
         _call([_BIN / "airflow", "db", "migrate"], env, settings.var / "logs/db-migrate.log")
         _call([_BIN / "supervisord", "-c", _CONF], env, settings.var / "logs/supervisord.log")
     _wait(settings)
+    send_left(settings, Tracker(settings.mlflow))
 
 
 def down(settings: Settings) -> None:

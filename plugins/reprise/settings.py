@@ -32,6 +32,8 @@ class Settings:
     """The MLflow tracking server."""
     airflow: str = "http://127.0.0.1:8080"
     """Airflow's API server."""
+    tensorboard: str = "http://127.0.0.1:6006"
+    """TensorBoard, while `make tensorboard` runs."""
     schedule: str = "off"
     """``on``: pipelines run by the schedules in their files in dags/. ``off``: only when somebody asks."""
     mail_to: str = ""

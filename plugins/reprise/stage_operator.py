@@ -17,18 +17,25 @@ from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 
 from reprise import assets, champion, containers, manifest, params
+from reprise.errors import RepriseError
 from reprise.links import MLflowLink, page_links
+from reprise.live import Live
 from reprise.memo import Division, divide
 from reprise.messages import OPEN, Done, Entry, Opened
 from reprise.opening import clear, task_folder
+from reprise.outbox import Outbox
 from reprise.output import Output
 from reprise.pipeline import Pipeline, Stage
 from reprise.plan import find_again
 from reprise.sandbox import LIVE, Sandbox
 from reprise.settings import load as load_settings
 from reprise.source import Source
-from reprise.tracking import LiveForwarder, Tracker
+from reprise.tensorboard import Board, board_folder
+from reprise.tracking import Tracker
 from reprise.tries import tried_again_or_not
+from reprise.unsent import hand_on, send_left
+from reprise.usage import Usage
+from reprise.wandb_run import WandbRun, wanted
 from reprise.workspace import Workspace, producers
 
 _CONFINED = {
@@ -142,26 +149,26 @@ class StageOperator(DockerOperator):
                 return Done(verdict="cached", entry=entry, seconds={}, device="")
             workspace.pull(dep for dep in producers(stage, self.pipeline.stages) if dep not in shown)
         device = self._choose_device()
-        child = self._start_tracking(ti, opened)
-        tracker = Tracker(settings.mlflow)
-        with _timed(seconds, "run"):
-            sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)
-            self._run_container(sandbox, opened, tracker, child)
-            sandbox.collect()
-        with _timed(seconds, "commit"):
-            entry = division.commit() if division else workspace.commit(stage.name)
-        with _timed(seconds, "push"):
-            workspace.push(stage.name, entry)
-            if division:
-                division.remember(entry)
-        if child:
-            tracker.datasets(child, {item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])})
-            tracker.metrics(child, [(f"seconds/{step}", took, 0) for step, took in seconds.items()])
-            tracker.finish(child, "FINISHED")
+        with self._tracked(ti, opened) as outbox:
+            with _timed(seconds, "run"):
+                sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)
+                wandb = self._run_container(sandbox, opened, outbox)
+                sandbox.collect()
+            with _timed(seconds, "commit"):
+                entry = division.commit() if division else workspace.commit(stage.name)
+            with _timed(seconds, "push"):
+                workspace.push(stage.name, entry)
+                if division:
+                    division.remember(entry)
+            outbox.say_stage(entry, seconds, wandb)
         self._say(entry, seconds)
         done = Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
         if division:
             done["partitions"] = [len(division.pending), len(division.inputs.parts)]
+        if wandb:
+            done["wandb"] = wandb
+        if unsent := hand_on(outbox.folder, workspace.put):
+            done["unsent"] = unsent
         return done
 
     def _divide(self, workspace: Workspace, opened: Opened, upstream: dict[str, Entry]) -> Division | None:
@@ -172,8 +179,8 @@ class StageOperator(DockerOperator):
         self.log.info("%s", division)
         return division
 
-    def _run_container(self, sandbox: Sandbox, opened: Opened, tracker: Tracker, child: str | None) -> None:
-        """The parent's execute in our sandbox, with its live lines forwarded.
+    def _run_container(self, sandbox: Sandbox, opened: Opened, outbox: Outbox) -> str | None:
+        """The parent's execute in our sandbox, its live lines followed. Returns the id of its W&B run.
 
         :raises AirflowException: where it was killed (exit code above 128).
         :raises AirflowFailException: where the stage itself failed.
@@ -184,23 +191,27 @@ class StageOperator(DockerOperator):
         source = self._open_source(opened)
         self.mounts = sandbox.mounts() + (source.mounts if source else [])
         self.environment = {"HOME": "/tmp", "LIVE": LIVE, **(source.environment if source else {})}
-        runs = {child: "", opened["mlflow"]: f"{self.stage.name}/"} if child and opened["mlflow"] else {}
-        live = LiveForwarder(tracker, sandbox.live, runs) if runs else None
-        if live:
-            live.start()
-        ended = "FAILED"
+        live = self._follow(sandbox.live, opened, outbox)
         try:
             super().execute({})
-            ended = "FINISHED"
             if source:
                 source.done()
         except DockerContainerFailedException as error:
             raise self._explain(error) from None
         finally:
-            if live:
-                live.stop()
-            if child and ended == "FAILED":
-                tracker.finish(child, "FAILED")
+            live.stop()
+        return live.wandb_id
+
+    def _follow(self, folder: Path, opened: Opened, outbox: Outbox) -> Live:
+        """Begin to follow what the stage writes to ``folder``."""
+        settings, name, tags = load_settings(), self.stage.name, opened["heading"]["tags"]
+        board = Board(board_folder(settings, tags["dag"], tags["run_id"], name))
+        usage = Usage(self.cli, self.own_labels, gpus=bool(self.device_requests))
+        attempt = int(self.own_labels[containers.TRY])
+        wandb = WandbRun(settings, tags, name, attempt, params.flat(opened["params"])) if wanted() else None
+        live = Live(folder, outbox, Tracker(settings.mlflow), board, usage, wandb)
+        live.start()
+        return live
 
     def _explain(self, error: DockerContainerFailedException) -> AirflowException:
         """The exit code and the container's last lines; killed containers may be tried again."""
@@ -235,19 +246,33 @@ class StageOperator(DockerOperator):
         )
         return "cpu"
 
-    def _start_tracking(self, ti: Any, opened: Opened) -> str | None:
-        """The stage's MLflow run, its link published before the container starts."""
-        if not opened["mlflow"]:
-            return None
+    @contextmanager
+    def _tracked(self, ti: Any, opened: Opened) -> Iterator[Outbox]:
+        """The stage's MLflow run, its link published before the container starts, ended as the block ends."""
+        settings = load_settings()
+        tracker = Tracker(settings.mlflow)
         tags = {
             "stage": self.stage.name,
             "try": str(ti.try_number),
             "image": opened["images"][self.stage.name],
         }
-        child = Tracker(load_settings().mlflow).start_child(opened["mlflow"], self.stage.name, tags)
-        if child:
-            self._publish(ti, child)
-        return child
+        outbox = Outbox.create(settings, opened["heading"], self.stage.name, tags)
+        if run := outbox.open(tracker):
+            self._publish(ti, run)
+        status = "KILLED"
+        try:
+            yield outbox
+            status = "FINISHED"
+        except (AirflowFailException, RepriseError):
+            status = "FAILED"
+            raise
+        finally:
+            outbox.end(status)
+            outbox.try_send(tracker)
+            outbox.close()
+            if outbox.run and not run:
+                self._publish(ti, outbox.run)
+            send_left(settings, tracker)
 
     def _publish(self, ti: Any, mlflow_run: str) -> None:
         """Put the task's links on it now; Airflow itself does so once it has ended."""

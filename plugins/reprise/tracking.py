@@ -1,4 +1,6 @@
-"""The only door to MLflow. A server that is away costs log lines, never a run: each call reports instead of raising.
+"""The only door to MLflow: its runs, metrics, artifacts and models on one server.
+
+A call raises where the server is away; who must not lose what it says goes through `reprise.outbox`.
 
 Speaks MLflow's REST API: ``import mlflow`` takes 5 s of CPU where its server is installed too (pandas, FastAPI,
 the whole of its GenAI part), more than most tasks' own overhead. Only a new model is logged through the library.
@@ -7,22 +9,22 @@ https://mlflow.org/docs/latest/api_reference/rest-api.html
 
 import json
 import logging
-import threading
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 import requests
 
-from reprise.errors import RepriseError
+from reprise.errors import RepriseError, ServerAway
+from reprise.points import BATCH, Point
 
 log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 RUN_KEY = "reprise.run"
-_POLL_SECONDS = 1.0
 _TIMEOUT_SECONDS = 10
 _PROXIED = "mlflow-artifacts:/"
 
@@ -30,9 +32,26 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Heading(TypedDict):
+    """What the MLflow run of a DAG run is made with, sooner or later."""
+
+    experiment: str
+    name: str
+    tags: dict[str, str]
+    """Among them :data:`RUN_KEY`, by which it is found again."""
+    params: dict[str, str]
+    started: int
+    """Milliseconds since 1970."""
+
+
 def run_key(dag_id: str, run_id: str) -> str:
     """How a DAG run is found in MLflow."""
     return f"{dag_id}/{run_id}"
+
+
+def bare_heading(experiment: str, dag_id: str, run_id: str) -> Heading:
+    """Enough to find the run of a DAG run again."""
+    return Heading(experiment=experiment, name=run_id, tags={RUN_KEY: run_key(dag_id, run_id)}, params={}, started=0)
 
 
 def _tolerant(call: Callable[P, R]) -> Callable[P, R | None]:
@@ -42,7 +61,7 @@ def _tolerant(call: Callable[P, R]) -> Callable[P, R | None]:
     def tolerant(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return call(*args, **kwargs)
-        except (requests.RequestException, RepriseError) as error:
+        except RepriseError as error:
             log.warning("MLflow: %s failed, the run goes on without it: %s", call.__name__, error)
             return None
 
@@ -55,13 +74,35 @@ class Tracker:
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
 
+    def _request(self, method: str, url: str, **given: Any) -> requests.Response:
+        """One request.
+
+        :raises ServerAway: where no server answers, or one that has trouble of its own.
+        :raises RepriseError: where it refuses.
+        """
+        try:
+            answer = requests.request(method, url, **{"timeout": _TIMEOUT_SECONDS, **given})
+        except requests.RequestException as error:
+            reason = type(error).__name__
+            raise ServerAway(f"MLflow does not answer at {self.uri} ({reason})", "make status") from error
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise ServerAway(
+                f"MLflow has trouble: {answer.status_code} {answer.text[:500]}", "make logs SERVICE=mlflow"
+            )
+        if not answer.ok:
+            raise RepriseError(
+                f"MLflow refused {url.rsplit('mlflow/', 1)[-1]}: {answer.text[:500]}", f"open {self.uri}"
+            )
+        return answer
+
     def _call(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One request; the body goes as query for GET, as JSON otherwise."""
         given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
-        answer = requests.request(method, f"{self.uri}/api/2.0/mlflow/{path}", timeout=_TIMEOUT_SECONDS, **given)
-        if not answer.ok:
-            raise RepriseError(f"MLflow refused {path}: {answer.text[:500]}", f"open {self.uri}")
-        return dict(answer.json())
+        answer = self._request(method, f"{self.uri}/api/2.0/mlflow/{path}", **given)
+        try:
+            return dict(answer.json())
+        except ValueError as error:  # a proxy's page, say
+            raise ServerAway(f"what answers at {self.uri} is not MLflow: {answer.text[:200]}", "make status") from error
 
     def _search(self, experiments: list[str], wanted: str, most: int = 100) -> list[dict[str, Any]]:
         body = {"experiment_ids": experiments, "filter": wanted, "max_results": most}
@@ -75,67 +116,80 @@ class Tracker:
             return str(found[0]["experiment_id"])
         return str(self._call("POST", "experiments/create", {"name": name})["experiment_id"])
 
-    def _create(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
-        body = {"experiment_id": experiment, "run_name": name, "start_time": _now(), "tags": _pairs(tags)}
+    def _create(self, experiment: str, name: str, tags: Mapping[str, str], started: int) -> str:
+        body = {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)}
         return str(self._call("POST", "runs/create", body)["run"]["info"]["run_id"])
 
     def _info(self, run: str) -> dict[str, Any]:
         return dict(self._call("GET", "runs/get", {"run_id": run})["run"]["info"])
 
-    def _end(self, run: str, status: str) -> None:
-        self._call("POST", "runs/update", {"run_id": run, "status": status, "end_time": _now()})
+    def end(self, run: str, status: str, ended: int) -> None:
+        """End one run as FINISHED, FAILED or KILLED, at ``ended`` (ms since 1970)."""
+        self._call("POST", "runs/update", {"run_id": run, "status": status, "end_time": ended})
 
     @_tolerant
-    def start(self, experiment: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
-        """Start a run; the run of the same DAG run, made by an earlier try, is taken up again. Returns its id."""
-        place = self._experiment(experiment)
-        again = self._search([place], f"tags.`{RUN_KEY}` = '{tags[RUN_KEY]}'", 1)
-        if again:
-            run = str(again[0]["info"]["run_id"])
-            self._call("POST", "runs/update", {"run_id": run, "status": "RUNNING"})
-            return run
-        run = self._create(place, name, tags)
-        pairs = _pairs(params)
+    def start(self, heading: Heading) -> str:
+        """Start a DAG run's run, or take up again the one that an earlier try made. Returns its id."""
+        run = self.dag_run(heading)
+        self._call("POST", "runs/update", {"run_id": run, "status": "RUNNING"})
+        return run
+
+    def dag_run(self, heading: Heading) -> str:
+        """The id of a DAG run's run; it is made where there is none yet."""
+        known = self.known(heading)
+        if known:
+            run = str(known["info"]["run_id"])
+        else:
+            place = self._experiment(heading["experiment"])
+            run = self._create(place, heading["name"], heading["tags"], heading["started"])
+        pairs = [] if known and known["data"].get("params") else _pairs(heading["params"])
         for start in range(0, len(pairs), 100):
             self._call("POST", "runs/log-batch", {"run_id": run, "params": pairs[start : start + 100]})
         return run
 
-    @_tolerant
-    def start_child(self, parent: str, name: str, tags: Mapping[str, str]) -> str:
-        """Start a stage's run below its DAG run's; earlier tries of the stage end as KILLED. Returns its id."""
+    def stage_run(self, parent: str, name: str, tags: Mapping[str, str], started: int) -> str:
+        """The id of a stage's run below its DAG run's, told from its other tries by the tag ``try``.
+
+        It is made where there is none yet; earlier tries that nobody ended are ended as KILLED.
+        """
         place = self._info(parent)["experiment_id"]
-        same = f"tags.`{PARENT}` = '{parent}' and attributes.run_name = '{name}' and attributes.status = 'RUNNING'"
-        for earlier in self._search([place], same):
-            self._end(earlier["info"]["run_id"], "KILLED")
-        return self._create(place, name, {PARENT: parent, **tags})
+        for other in self._search([place], f"tags.`{PARENT}` = '{parent}' and attributes.run_name = '{name}'"):
+            if {"key": "try", "value": tags["try"]} in other["data"]["tags"]:
+                return str(other["info"]["run_id"])
+            if other["info"]["status"] == "RUNNING" and int(other["info"]["start_time"]) < started:
+                self.end(other["info"]["run_id"], "KILLED", started)
+        return self._create(place, name, {PARENT: parent, **tags}, started)
 
-    @_tolerant
-    def metrics(self, run: str, values: Iterable[tuple[str, float, int]]) -> None:
-        """Log (name, value, step) triples."""
-        now = _now()
-        batch = [{"key": name, "value": value, "timestamp": now, "step": step} for name, value, step in values]
-        for start in range(0, len(batch), 1000):
-            self._call("POST", "runs/log-batch", {"run_id": run, "metrics": batch[start : start + 1000]})
+    def metrics(self, run: str, points: Sequence[Point], prefix: str = "") -> None:
+        """Log points. The same point again changes nothing: MLflow keeps one of equal name, value, step and time."""
+        batch = [
+            {"key": prefix + p.name, "value": _json_number(p.value), "timestamp": p.time, "step": p.step}
+            for p in points
+        ]
+        for start in range(0, len(batch), BATCH):
+            self._call("POST", "runs/log-batch", {"run_id": run, "metrics": batch[start : start + BATCH]})
 
-    @_tolerant
     def tags(self, run: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
         self._call("POST", "runs/log-batch", {"run_id": run, "tags": _pairs(tags)})
 
     @_tolerant
-    def artifact(self, run: str, file: Path, folder: str | None = None) -> None:
-        """Store a file, or all files of a folder, with the run."""
+    def try_tags(self, run: str, tags: Mapping[str, str]) -> None:
+        """Set tags, where the server answers."""
+        self.tags(run, tags)
+
+    def artifact(self, run: str, file: Path, path: str) -> None:
+        """Store a file with the run.
+
+        :param path: where, relative to the run's artifacts.
+        """
         place = str(self._info(run)["artifact_uri"])
         if not place.startswith(_PROXIED):
             raise RepriseError(f"the server keeps artifacts at {place}", "start it with --artifacts-destination")
         root = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{place.removeprefix(_PROXIED)}"
-        files = sorted(p for p in file.rglob("*") if p.is_file()) if file.is_dir() else [file]
-        for one in files:
-            parts = [root, *([folder] if folder else []), one.relative_to(file.parent).as_posix()]
-            with one.open("rb") as content:
-                requests.put("/".join(parts), data=content, timeout=300).raise_for_status()
+        with file.open("rb") as content:
+            self._request("PUT", f"{root}/{path}", data=content, timeout=300)
 
-    @_tolerant
     def datasets(self, run: str, hashes: Mapping[str, str]) -> None:
         """Say which data (path → md5) the run read and wrote."""
         inputs = [
@@ -151,7 +205,6 @@ class Tracker:
         ]
         self._call("POST", "runs/log-inputs", {"run_id": run, "datasets": inputs})
 
-    @_tolerant
     def model(self, run: str, name: str, file: Path, md5: str, description: str) -> str:
         """Log an ONNX model with its signature and register it; a model known by its md5 is not registered again.
 
@@ -161,7 +214,9 @@ class Tracker:
         for version in self._call("GET", "model-versions/search", body).get("model_versions", []):
             if {"key": "md5", "value": md5} in version.get("tags", []):
                 return str(version["version"])
-        return _log_model(self.uri, run, name, file, md5, description)
+        from reprise.model_logging import log_model
+
+        return log_model(self.uri, run, name, file, md5, description)
 
     @_tolerant
     def alias(self, name: str, alias: str) -> dict[str, str]:
@@ -189,28 +244,36 @@ class Tracker:
         self._call("POST", "registered-models/alias", {"name": name, "alias": alias, "version": version})
         return True
 
-    @_tolerant
-    def finish(self, run: str, status: str) -> None:
-        """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it."""
+    def finish(self, run: str, status: str, ended: int) -> None:
+        """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it.
+
+        :param ended: when it ended (ms since 1970).
+        """
         place = self._info(run)["experiment_id"]
         for child in self._search([place], f"tags.`{PARENT}` = '{run}' and attributes.status = 'RUNNING'"):
-            self._end(child["info"]["run_id"], "KILLED" if status == "FINISHED" else status)
-        self._end(run, status)
+            self.end(child["info"]["run_id"], "KILLED" if status == "FINISHED" else status, ended)
+        self.end(run, status, ended)
+
+    def known(self, heading: Heading) -> dict[str, Any] | None:
+        """The MLflow run of a DAG run as the server has it; None where none was started."""
+        wanted = f"name = '{heading['experiment']}'"
+        places = self._call("POST", "experiments/search", {"filter": wanted, "max_results": 1}).get("experiments", [])
+        key = heading["tags"][RUN_KEY]
+        runs = self._search([p["experiment_id"] for p in places], f"tags.`{RUN_KEY}` = '{key}'", 1) if places else []
+        return runs[0] if runs else None
 
     @_tolerant
     def find(self, experiment: str, dag_id: str, run_id: str) -> str | None:
-        """The MLflow run of a DAG run, where one was started."""
-        known = self._call("POST", "experiments/search", {"filter": f"name = '{experiment}'", "max_results": 1})
-        places = [found["experiment_id"] for found in known.get("experiments", [])]
-        runs = self._search(places, f"tags.`{RUN_KEY}` = '{run_key(dag_id, run_id)}'", 1) if places else []
-        return str(runs[0]["info"]["run_id"]) if runs else None
+        """The id of a DAG run's MLflow run; None where none was started or the server is away."""
+        known = self.known(bare_heading(experiment, dag_id, run_id))
+        return str(known["info"]["run_id"]) if known else None
 
     def url(self, run: str) -> str:
         """The run's page for people."""
         return f"{self.uri}/#/experiments/runs/{run}"
 
 
-def _now() -> int:
+def now() -> int:
     """Milliseconds since 1970."""
     return int(time.time() * 1000)
 
@@ -219,99 +282,8 @@ def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"key": key, "value": str(value)} for key, value in sorted(values.items())]
 
 
-def _log_model(uri: str, run: str, name: str, file: Path, md5: str, description: str) -> str:
-    """Through MLflow's library: its model format is its own."""
-    import mlflow
-    import onnx
-    from mlflow.exceptions import MlflowException
-
-    mlflow.set_tracking_uri(uri)
-    model = onnx.load(str(file))
-    try:
-        with mlflow.start_run(run_id=run, log_system_metrics=False):
-            logged = mlflow.onnx.log_model(
-                model,
-                name=name,
-                signature=_signature(model),
-                registered_model_name=name,
-                pip_requirements=["onnxruntime"],
-            )
-        client = mlflow.MlflowClient(uri)
-        client.update_run(run, status="RUNNING")  # leaving the block ended it; that is `finish`'s to say
-        version = str(logged.registered_model_version)
-        client.set_model_version_tag(name, version, "md5", md5)
-        client.update_model_version(name, version, description)
-    except MlflowException as error:
-        raise RepriseError(f"model {name} could not be registered: {error}", f"open {uri}") from error
-    return version
-
-
-def _signature(model: Any) -> Any:
-    """The model's inputs and outputs as MLflow's signature; a named dimension is of any size (-1)."""
-    import onnx
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    def spec(value: Any) -> TensorSpec:
-        tensor = value.type.tensor_type
-        shape = [d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim]
-        return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape, value.name)
-
-    weights = {w.name for w in model.graph.initializer}
-    inputs: Any = [spec(v) for v in model.graph.input if v.name not in weights]
-    outputs: Any = [spec(v) for v in model.graph.output]
-    return ModelSignature(Schema(inputs), Schema(outputs))
-
-
-class LiveForwarder(threading.Thread):
-    """Follows a stage's live lines (``metrics.jsonl``: step, name, value) and pictures into MLflow while it runs."""
-
-    def __init__(self, tracker: Tracker, folder: Path, runs: Mapping[str, str]) -> None:
-        """
-        :param runs: MLflow run id → prefix of the metric's name there.
-        """
-        super().__init__(name="live-forwarder", daemon=True)
-        self.tracker = tracker
-        self.folder = folder
-        self.runs = runs
-        self._done = threading.Event()
-        self._read = 0
-        self._sent: dict[Path, float] = {}
-
-    def run(self) -> None:
-        """Forward until :meth:`stop`; what the stage wrote last is sent before the thread ends."""
-        while not self._done.wait(_POLL_SECONDS):
-            self._forward()
-        self._forward()
-
-    def stop(self) -> None:
-        """Send what is left and end."""
-        self._done.set()
-        self.join(60)
-
-    def _forward(self) -> None:
-        values = list(self._new_lines())
-        for run, prefix in self.runs.items():
-            if values:
-                self.tracker.metrics(run, [(prefix + name, value, step) for name, value, step in values])
-        first = next(iter(self.runs))
-        for picture in sorted(self.folder.rglob("*.png")):
-            if self._sent.get(picture) != picture.stat().st_mtime:
-                self._sent[picture] = picture.stat().st_mtime
-                self.tracker.artifact(first, picture, "live")
-
-    def _new_lines(self) -> Iterable[tuple[str, float, int]]:
-        file = self.folder / "metrics.jsonl"
-        if not file.exists():
-            return
-        with file.open("rb") as lines:
-            lines.seek(self._read)
-            for line in lines:
-                if not line.endswith(b"\n"):  # still being written
-                    break
-                self._read += len(line)
-                try:
-                    point = json.loads(line)
-                    yield str(point["name"]), float(point["value"]), int(point["step"])
-                except (ValueError, KeyError, TypeError):
-                    log.warning("live line passed over, it is not {step, name, value}: %s", line[:200])
+def _json_number(value: float) -> float | str:
+    """JSON has no NaN and no infinity; the server reads these words."""
+    if math.isnan(value):
+        return "NaN"
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"

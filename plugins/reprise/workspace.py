@@ -86,6 +86,12 @@ class Workspace:
         with self._at_remote("dvc pull", "dvc status --cloud"):
             self.repo.pull(targets=targets, force=True)
 
+    def plots(self) -> dict[str, dict[str, Any]]:
+        """Paths of the outputs that dvc.yaml declares as plots → what it says of each: ``x``, ``y``, …"""
+        outs = (out for stage in self.repo.stage.load_all(str(self.folder / "dvc.yaml")) for out in stage.outs)
+        found = {os.path.relpath(out.fs_path, self.folder): out.plot for out in outs if out.plot}
+        return {path: plot if isinstance(plot, dict) else {} for path, plot in found.items()}
+
     def commit(self, name: str) -> Entry:
         """Hash and cache what a stage read and wrote, and remember it in the run-cache; returns its lock entry.
 

@@ -121,13 +121,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack; its services are stopped at the end, its logs stay in pytest's folder."""
     root = tmp_path_factory.mktemp("stack") / "clone"
     _clone(root)
-    ports = [free_port() for _ in range(2)]
+    ports = [free_port() for _ in range(3)]
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("REPRISE_", "AIRFLOW"))},
         "PYTHONPATH": str(root / "plugins"),
         "REPRISE_AIRFLOW": f"http://127.0.0.1:{ports[0]}",
         "REPRISE_MLFLOW": f"http://127.0.0.1:{ports[1]}",
         "REPRISE_CONNECTION": str(root / "var/connection.json"),  # read where an inbox is a URL
+        "REPRISE_TENSORBOARD": f"http://127.0.0.1:{ports[2]}",
         "COLUMNS": "160",
     }
     stack = Stack(root, env)

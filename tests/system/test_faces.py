@@ -44,6 +44,23 @@ def test_every_stage_runs_and_leaves_report_and_model(stack: Stack, first: Run) 
         assert 0 <= first.record["metrics"][name] <= 1
 
 
+def test_mlflow_holds_curves_pictures_report_and_the_model_with_its_signature(stack: Stack, first: Run) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(stack.env["REPRISE_MLFLOW"])
+    client = mlflow.MlflowClient()
+    run = client.get_run(first.record["mlflow"])
+    assert [f.path for f in client.list_artifacts(run.info.run_id, "report")] == ["report/report.html"]
+    stage = f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and attributes.run_name = 'train'"
+    [train] = client.search_runs([run.info.experiment_id], stage)
+    for curve in ("loss", "learning_rate", "gradient_norm"):
+        assert len(client.get_metric_history(train.info.run_id, curve)) > 1, curve
+    assert "live/batch.png" in [f.path for f in client.list_artifacts(train.info.run_id, "live")]
+    signature = mlflow.models.get_model_info("models:/face-embedder/1").signature
+    assert [(t.shape[0], t.shape[1]) for t in signature.inputs.inputs[:1]] == [(-1, 3)]
+    assert client.get_model_version("face-embedder", "1").run_id == run.info.run_id
+
+
 def test_a_training_parameter_runs_train_and_what_follows(stack: Stack, first: Run) -> None:
     changed = stack.run("--params", f"{TINY} train.epochs=2 train.seed=2", inbox="people", pipeline=FACES)
     expected = {name: "cached" if name in STAGES[:7] else "ran" for name in STAGES}

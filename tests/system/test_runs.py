@@ -122,6 +122,8 @@ def test_killed_container_is_tried_again_and_leaves_nothing(stack: Stack) -> Non
     assert stack.wait_for_end("words", run_id) == "success"
     rank = next(t for t in stack.airflow.tasks("words", run_id) if t["task_id"] == "rank")
     assert rank["try_number"] == 2
+    parent = stack.airflow.xcom("words", run_id, "record")["mlflow"]
+    assert _tries(stack, parent, "rank") == {"1": "KILLED", "2": "FINISHED"}
     test_nothing_is_left_behind(stack, None)  # type: ignore[arg-type]
 
 
@@ -174,6 +176,17 @@ def _broken_inbox(stack: Stack) -> None:
     folder = stack.root / "var/inbox/broken/a"
     folder.mkdir(parents=True)
     (folder / "text.txt").write_bytes(b"\xff\xfe\xff")
+
+
+def _tries(stack: Stack, parent: str, stage: str) -> dict[str, str]:
+    """Try → how it ended in MLflow."""
+    api = f"{stack.env['REPRISE_MLFLOW']}/api/2.0/mlflow"
+    run = requests.get(f"{api}/runs/get", params={"run_id": parent}, timeout=10).json()["run"]
+    wanted = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.run_name = '{stage}'"
+    body = {"experiment_ids": [run["info"]["experiment_id"]], "filter": wanted}
+    found = requests.post(f"{api}/runs/search", json=body, timeout=10).json()["runs"]
+    tags = [({t["key"]: t["value"] for t in r["data"]["tags"]}, r["info"]["status"]) for r in found]
+    return {tag["try"]: status for tag, status in tags}
 
 
 def _mlflow_status(stack: Stack, run: str) -> str:

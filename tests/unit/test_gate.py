@@ -42,7 +42,7 @@ class Registry:
         self.held = {"version": version, **tags}
         return True
 
-    def tags(self, run: str, tags: Mapping[str, str]) -> None:
+    def try_tags(self, run: str, tags: Mapping[str, str]) -> None:
         self.said = dict(tags)
 
 

@@ -97,3 +97,8 @@ def test_a_record_whose_ref_is_gone_is_found_by_its_commit(origin: Path) -> None
 def test_no_records_yet(tmp_path: Path) -> None:
     git.git(tmp_path, "init", "--quiet")
     assert list(records.every(str(tmp_path))) == []
+
+
+def test_an_unknown_run_names_the_nearest(origin: Path) -> None:
+    with pytest.raises(BadInput, match="did you mean p-2"):
+        records.find(str(origin), "p-22")

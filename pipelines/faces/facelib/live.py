@@ -6,6 +6,7 @@ output: it may be lost at no cost.
 
 import json
 import os
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -18,8 +19,9 @@ def _folder() -> Path:
 
 
 def log(step: int, **values: float) -> None:
-    """Append one line {"step", "name", "value"} per value to metrics.jsonl."""
-    lines = [json.dumps({"step": step, "name": name, "value": float(value)}) for name, value in values.items()]
+    """Append one line {"step", "name", "value", "time"} per value to metrics.jsonl; time: seconds since 1970."""
+    now = time.time()
+    lines = [json.dumps({"step": step, "name": n, "value": float(value), "time": now}) for n, value in values.items()]
     with (_folder() / "metrics.jsonl").open("a") as file:
         file.write("".join(f"{line}\n" for line in lines))
 

@@ -1,10 +1,14 @@
 """Rank the words of data/counts.json into results/top.csv."""
 
+import base64
 import json
 import os
 import re
 import time
 from pathlib import Path
+
+# A red pixel as PNG, for whoever watches.
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
 
 given = Path("params.yaml").read_text()
 top, seconds = (int(re.search(rf"{name}: (\d+)", given)[1]) for name in ("top", "seconds"))  # type: ignore[index]
@@ -12,11 +16,12 @@ counts = json.loads(Path("data/counts.json").read_text())
 ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top]
 live = Path(os.environ.get("LIVE", "live"))
 live.mkdir(exist_ok=True)
-with (live / "metrics.jsonl").open("a") as lines:
-    for rank, (_, count) in enumerate(ranked):
-        lines.write(json.dumps({"step": rank, "name": "count", "value": count}) + "\n")
+(live / "dot.png").write_bytes(base64.b64decode(DOT))
 print("ranked", flush=True)
-time.sleep(seconds)
+for rank, (_, count) in enumerate(ranked):
+    with (live / "metrics.jsonl").open("a") as lines:
+        lines.write(json.dumps({"step": rank, "name": "count", "value": count, "time": time.time()}) + "\n")
+    time.sleep(seconds / len(ranked))
 Path("results").mkdir(exist_ok=True)
 Path("results/top.csv").write_text("rank,word,count\n" + "".join(f"{i},{w},{c}\n" for i, (w, c) in enumerate(ranked)))
 

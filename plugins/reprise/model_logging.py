@@ -1,0 +1,54 @@
+"""Log a model through MLflow's library: its model format is its own. Imported only where there is a new model."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import onnx
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from reprise.errors import RepriseError
+
+
+def log_model(uri: str, run: str, name: str, file: Path, md5: str, description: str) -> str:
+    """Log an ONNX model with its signature to a run and register it; returns the registered version.
+
+    :raises RepriseError: where the server refuses.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is away costs four minutes
+    mlflow.set_tracking_uri(uri)
+    model = onnx.load(str(file))
+    try:
+        with mlflow.start_run(run_id=run, log_system_metrics=False):
+            logged = mlflow.onnx.log_model(
+                model,
+                name=name,
+                signature=_signature(model),
+                registered_model_name=name,
+                pip_requirements=["onnxruntime"],
+            )
+        client = mlflow.MlflowClient(uri)
+        client.update_run(run, status="RUNNING")  # leaving the block ended it; that is `finish`'s to say
+        version = str(logged.registered_model_version)
+        client.set_model_version_tag(name, version, "md5", md5)
+        client.update_model_version(name, version, description)
+    except MlflowException as error:
+        raise RepriseError(f"model {name} could not be registered: {error}", f"open {uri}") from error
+    return version
+
+
+def _signature(model: Any) -> Any:
+    """The model's inputs and outputs as MLflow's signature; a named dimension is of any size (-1)."""
+
+    def spec(value: Any) -> TensorSpec:
+        tensor = value.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim]
+        return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape, value.name)
+
+    weights = {w.name for w in model.graph.initializer}
+    inputs: Any = [spec(v) for v in model.graph.input if v.name not in weights]
+    outputs: Any = [spec(v) for v in model.graph.output]
+    return ModelSignature(Schema(inputs), Schema(outputs))
