@@ -7,6 +7,7 @@ went into it. A run then shows the stage only the partitions that are not known,
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Division:
 
         :returns: dependency → what to mount there. Content is linked to the cache: mount it read-only.
         """
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier try may have had other partitions to do
         parts = {path: part for name in self.pending for path, part in self.inputs.parts[name].items()}
         files = {folder / path: md5 for path, md5 in parts.items() if path != LISTING}
         self.workspace.fetch(files.values())
