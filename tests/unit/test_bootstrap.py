@@ -22,7 +22,7 @@ def people(seed: int, count: int = 12, levels: int | None = None) -> Pairs:
             others = [j for j in range(first, first + 4) if j != i]
             a += [i] * 6
             b += rng.choice(others, 6).tolist()
-    ends = Ends(np.array(a), np.array(b))
+    ends = Ends(np.array(a), np.array(b), count)
     same = ends.a == ends.b
     scores = same * 1.5 + ease[ends.a] + ease[ends.b] * same + rng.normal(0, 0.6, len(same))
     if levels:
@@ -59,7 +59,8 @@ def test_everybody_drawn_once_is_the_number_itself(levels: int | None) -> None:
     scores, same, fold, ends = people(2, levels=levels)
     fold[:7] = 1  # folds of different size
     once = np.ones((1, len(scores)), np.int32)
-    tar, far = bootstrap._roc(once, scores, same)
+    order = np.argsort(-scores, kind="stable")
+    tar, far = bootstrap._roc(once, bootstrap._steps(scores[order]), same[order])
     summary = verification.summary(scores, same, fold)
     right = verification.right_in_folds(scores, same, fold)
     assert bootstrap._accuracy(once, same, right, fold)[0] == pytest.approx(summary["accuracy"])
@@ -89,7 +90,7 @@ def test_intervals_hold_the_truth_over_people_and_not_over_pairs() -> None:
     for seed in range(samples):
         scores, same, fold, ends = people(seed, 24)
         single = np.arange(len(same))  # every pair a person of its own
-        for hits, of in ((over_people, ends), (over_pairs, Ends(single, single))):
+        for hits, of in ((over_people, ends), (over_pairs, Ends(single, single, len(same)))):
             limits = bootstrap.intervals(bootstrap.replicates(scores, same, fold, of, 200, seed))
             for name in names:
                 hits[name] += limits[name][0] <= truth[name] <= limits[name][1]
@@ -109,14 +110,15 @@ def test_a_paired_difference_is_narrower_than_two_intervals() -> None:
 
 def test_too_few_people_have_no_interval() -> None:
     # Two people: half of the draws are one person twice, with no pair of different people.
-    ends = Ends(np.array([0, 1, 0]), np.array([0, 1, 1]))
+    ends = Ends(np.array([0, 1, 0]), np.array([0, 1, 1]), 2)
     values = bootstrap.auc_replicates(np.array([3.0, 2.0, 1.0]), ends.a == ends.b, ends, 200, 1)
     assert np.isnan(values).mean() == pytest.approx(0.5, abs=0.1)
     assert bootstrap.intervals({"auc": values}) == {}
     assert bootstrap.interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
 
 
-def test_ends_are_numbered_by_identity() -> None:
-    ends = Ends.of(["Bo", "Al", "Bo", "Cy"], np.array([0, 0, 1]), np.array([2, 1, 3]))
-    assert (ends.a.tolist(), ends.b.tolist()) == ([1, 1, 0], [1, 0, 2])
-    assert ends.where(np.array([True, False, True])).b.tolist() == [1, 2]
+def test_ends_are_numbered_by_identity_and_who_is_in_no_pair_is_not_drawn() -> None:
+    ends = Ends.of(["Bo", "Al", "Bo", "Cy", "Ed"], np.array([0, 0, 1]), np.array([2, 1, 4]))
+    assert (ends.a.tolist(), ends.b.tolist(), ends.people) == ([1, 1, 0], [1, 0, 2], 3)
+    some = ends.of_pairs(np.array([True, False, False]))
+    assert (some.b.tolist(), some.people) == ([1], 3)

@@ -35,16 +35,18 @@ class Ends:
 
     a: NDArray[np.int64]
     b: NDArray[np.int64]
+    people: int
+    """How many there are to draw from."""
 
     @classmethod
     def of(cls, identities: list[str], a: NDArray[np.int64], b: NDArray[np.int64]) -> "Ends":
-        """From each face's identity and the faces (rows) of each pair."""
-        _, number = np.unique(np.array(identities), return_inverse=True)
-        return cls(number[a], number[b])
+        """From each face's identity and the faces (rows) of each pair; who is in no pair is not drawn."""
+        names, number = np.unique(np.array(identities)[np.concatenate((a, b))], return_inverse=True)
+        return cls(number[: len(a)], number[len(a) :], len(names))
 
-    def where(self, chosen: Flags) -> "Ends":
-        """Those of the chosen pairs."""
-        return Ends(self.a[chosen], self.b[chosen])
+    def of_pairs(self, chosen: NDArray[np.int64] | Flags) -> "Ends":
+        """Those of the chosen pairs; everybody is still drawn from."""
+        return Ends(self.a[chosen], self.b[chosen], self.people)
 
 
 def replicates(scores: Scores, same: Flags, fold: NDArray[np.integer], ends: Ends, count: int, seed: int) -> Replicates:
@@ -55,19 +57,23 @@ def replicates(scores: Scores, same: Flags, fold: NDArray[np.integer], ends: End
     """
     right = verification.right_in_folds(scores, same, fold)
     limits = [limit for limit in FARS if verification.tar_at_far(scores, same, limit) is not None]
+    order = np.argsort(-scores, kind="stable")
+    steps, hit, right, fold = _steps(scores[order]), same[order], right[order], fold[order]
 
     def measure(weights: Counts) -> Replicates:
-        tar, far = _roc(weights, scores, same)
-        found = {"accuracy": _accuracy(weights, same, right, fold), "auc": _auc(tar, far), "eer": _eer(tar, far)}
+        tar, far = _roc(weights, steps, hit)
+        found = {"accuracy": _accuracy(weights, hit, right, fold), "auc": _auc(tar, far), "eer": _eer(tar, far)}
         return found | {f"tar_at_far_{limit:g}": _tar_at_far(tar, far, limit) for limit in limits}
 
-    parts = [measure(weights) for weights in _draws(ends, count, seed)]
+    parts = [measure(weights) for weights in _draws(ends.of_pairs(order), count, seed)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def auc_replicates(scores: Scores, same: Flags, ends: Ends, count: int, seed: int) -> NDArray[np.float64]:
     """The area under the ROC of `count` draws of people; needs no folds, so any part of the pairs will do."""
-    return np.concatenate([_auc(*_roc(weights, scores, same)) for weights in _draws(ends, count, seed)])
+    order = np.argsort(-scores, kind="stable")
+    steps, hit = _steps(scores[order]), same[order]
+    return np.concatenate([_auc(*_roc(weights, steps, hit)) for weights in _draws(ends.of_pairs(order), count, seed)])
 
 
 def interval(values: NDArray[np.float64], level: float = 0.95) -> Interval | None:
@@ -93,30 +99,30 @@ def difference(ours: Replicates, theirs: Replicates) -> Replicates:
 def _draws(ends: Ends, count: int, seed: int) -> Iterator[Counts]:
     """Weights [replicates, pairs], as many replicates at a time as CELLS allows; the draws do not depend on it."""
     rng = np.random.default_rng(seed)
-    people = int(max(ends.a.max(), ends.b.max())) + 1
     several = ends.a != ends.b
     step = max(1, CELLS // len(several))
     for start in range(0, count, step):
-        drawn = rng.integers(people, size=(min(step, count - start), people))
+        drawn = rng.integers(ends.people, size=(min(step, count - start), ends.people))
         times = np.zeros(drawn.shape, np.int32)
         np.add.at(times, (np.arange(len(drawn))[:, None], drawn), 1)
         yield times[:, ends.a] * np.where(several, times[:, ends.b], 1)
 
 
-def _roc(weights: Counts, scores: Scores, same: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """TAR and FAR [replicates, distinct scores + 1] of weighted pairs, from "accept none" on; NaN without pairs."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    hit = same[order]
-    weights = weights[:, order]
+def _steps(falling: Scores) -> NDArray[np.int64]:
+    """The last of each run of equal scores."""
+    return np.flatnonzero(np.append(np.diff(falling) != 0, True))
+
+
+def _roc(weights: Counts, steps: NDArray[np.int64], same: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """TAR and FAR [replicates, steps + 1] of pairs by falling score, from "accept none" on; NaN without pairs."""
 
     def rate(kind: Flags) -> NDArray[np.float64]:
-        accepted = np.cumsum(weights * kind, axis=1)[:, last]
+        accepted = np.cumsum(weights * kind, axis=1)[:, steps]
         with np.errstate(invalid="ignore"):  # a replicate may hold no such pair
             share = accepted / accepted[:, -1:]
         return np.concatenate([np.zeros((len(share), 1)), share], axis=1)
 
-    return rate(hit), rate(~hit)
+    return rate(same), rate(~same)
 
 
 def _auc(tar: NDArray[np.float64], far: NDArray[np.float64]) -> NDArray[np.float64]:

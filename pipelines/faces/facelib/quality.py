@@ -72,7 +72,7 @@ def thirds(
         for number, third in enumerate(("lowest", "middle", "highest")):
             chosen = part == number
             if chosen.any():
-                auc, low, high = _auc(scores[chosen], pairs.same[chosen], ends.where(chosen), draws, seed)
+                auc, low, high = _auc(scores[chosen], pairs.same[chosen], ends.of_pairs(chosen), draws, seed)
                 accepted = scores[chosen] >= threshold
                 tar, far = (_share(accepted, pairs.same[chosen] == kind) for kind in (True, False))
                 least, most = float(values[chosen].min()), float(values[chosen].max())
