@@ -2,7 +2,8 @@
 
 in   models/model.safetensors, data/aligned, data/split.parquet, data/pairs.parquet, section `evaluate` of params.yaml
 out  results/metrics.json       final numbers; *_low and *_high: 95 % intervals over people; pixels_* and untrained_*:
-                                the same by raw pixels and by the untrained network on the same pairs
+                                the same by raw pixels and by the untrained network on the same pairs; auc_over_*:
+                                how much higher the model's AUC is
      results/roc.csv            ROC of all three: FAR, TAR, series
      results/tar_at_far.csv     TAR at the FARs that the pairs can resolve, the model's with intervals, beside the baselines
      results/scores.csv         histogram of the model's scores: score, pairs, series (same, different)
@@ -49,6 +50,7 @@ PAIR_SCORES = pa.schema(
 )
 EMBEDDINGS = pa.schema([("key", pa.string()), ("identity", pa.string()), ("embedding", pa.list_(pa.float32()))])
 RANKS = (1, 5)
+BASELINES = ("pixels", "untrained")
 
 Vectors = dict[str, NDArray[np.float32]]
 """Embeddings of the test faces by the model ("model"), by raw pixels and by the network before training."""
@@ -118,7 +120,13 @@ def measure(
     """Verification and identification by the model and both baselines, and the model's intervals."""
     ranks = {name: identify(found, faces.identities, params) for name, found in vectors.items()}
     numbers = {name: verification.summary(scores[name], pairs.same, pairs.fold) | ranks[name][0] for name in vectors}
-    drawn = bootstrap.replicates(scores["model"], pairs.same, pairs.fold, ends(faces, pairs), params.draws, params.seed)
+    people = ends(faces, pairs)
+    drawn = bootstrap.replicates(scores["model"], pairs.same, pairs.fold, people, params.draws, params.seed)
+    for name in BASELINES:
+        # The same people are drawn for both, so that what makes a draw easy for both falls out of the difference.
+        theirs = bootstrap.auc_replicates(scores[name], pairs.same, people, params.draws, params.seed)
+        numbers["model"][f"auc_over_{name}"] = numbers["model"]["auc"] - numbers[name]["auc"]
+        drawn[f"auc_over_{name}"] = drawn["auc"] - theirs
     return numbers, bootstrap.intervals(drawn | ranks["model"][1])
 
 
@@ -129,7 +137,7 @@ def write_scores(faces: Faces, pairs: Pairs, scores: dict[str, NDArray[np.float6
         [faces.keys[i] for i in pairs.b],
         pairs.same.tolist(),
         pairs.fold.tolist(),
-        *(scores[name].tolist() for name in ("model", "pixels", "untrained")),
+        *(scores[name].tolist() for name in ("model", *BASELINES)),
     ]
     rows = (dict(zip(PAIR_SCORES.names, row, strict=True)) for row in zip(*columns, strict=True))
     partitions.write(RESULTS / "pairs.parquet", PAIR_SCORES, rows)
@@ -165,11 +173,11 @@ def write_metrics(counts: Numbers, numbers: dict[str, Numbers], limits: dict[str
 
 def show(numbers: dict[str, Numbers], limits: dict[str, bootstrap.Interval], same: Flags) -> None:
     """A table of the numbers, the model's with its intervals, and what the pairs cannot say."""
-    print(f"{'':24}{'model':>8}{'95 % interval':>20}" + "".join(f"{name:>12}" for name in list(numbers)[1:]))
+    print(f"{'':24}{'model':>8}{'95 % interval':>20}" + "".join(f"{name:>12}" for name in BASELINES))
     for key, value in numbers["model"].items():
         low_high = limits.get(key)
         told = f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else ""
-        others = [f"{values[key]:12.4f}" for values in list(numbers.values())[1:] if key in values]
+        others = [f"{numbers[name][key]:12.4f}" for name in BASELINES if key in numbers[name]]
         print(f"{key:24}{value:8.4f}{told:>20}" + "".join(others))
     different = int((~same).sum())
     for limit in verification.unresolved(same):

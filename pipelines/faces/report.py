@@ -123,7 +123,16 @@ def threshold_section() -> list[Row]:
     ]
 
 
-def verification_section(params: Params, pairs: list[Row], split: list[Row], threshold: float) -> Row:
+def over_section(metrics: Row) -> list[str]:
+    """How much better than the baselines, in words."""
+    baselines = {"raw pixels": "auc_over_pixels", "the untrained network": "auc_over_untrained"}
+    return [
+        f"{metrics[key]:+.3f} above {name} ({span(metrics.get(f'{key}_low'), metrics.get(f'{key}_high'))})"
+        for name, key in baselines.items()
+    ]
+
+
+def verification_section(params: Params, pairs: list[Row], split: list[Row], metrics: Row) -> Row:
     """Curves and the pairs that the model gets most wrong."""
     same = np.array([row["same"] for row in pairs])
     scores = {name: np.array([row[column] for row in pairs]) for name, column in COLUMNS.items()}
@@ -146,8 +155,9 @@ def verification_section(params: Params, pairs: list[Row], split: list[Row], thr
 
     return {
         "roc": figures.roc(scores, same),
-        "histogram": figures.histogram(scores["model"], same, threshold),
+        "histogram": figures.histogram(scores["model"], same, metrics["threshold"]),
         "calibration": figures.calibration(read_csv("calibration")),
+        "over": over_section(metrics),
         "thresholds": threshold_section(),
         "quality": quality_section(),
         "unresolved": [f"{limit:g}" for limit in verification.unresolved(same)],
@@ -182,7 +192,7 @@ def main() -> None:
         ],
         split=split_section(split),
         training=training_section(),
-        verification=verification_section(params, pairs, split, metrics["threshold"]),
+        verification=verification_section(params, pairs, split, metrics),
     )
     (RESULTS / "report.html").write_text(page, encoding="utf-8")
     print(f"report: results/report.html, {len(page) / 1e6:.2f} MB", flush=True)

@@ -131,7 +131,9 @@ def test_every_number_lies_in_its_interval_and_curves_end_where_they_should(chai
     folder, printed = chain
     metrics = json.loads((folder / "results" / "metrics.json").read_text())
     told = [name.removesuffix("_low") for name in metrics if name.endswith("_low")]
-    assert told == ["verification_accuracy", "auc", "eer", "tar_at_far_0.1", "tar_at_far_0.01", "rank_1", "rank_5"]
+    numbers = ["verification_accuracy", "auc", "eer", "tar_at_far_0.1", "tar_at_far_0.01", "rank_1", "rank_5"]
+    assert told == [*numbers, "auc_over_pixels", "auc_over_untrained"]
+    assert metrics["auc_over_pixels"] == pytest.approx(metrics["auc"] - metrics["pixels_auc"], abs=2e-6)
     for name in told:
         assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"], name
     assert metrics["auc_high"] - metrics["auc_low"] > 0.005  # ten people do not say more
@@ -242,6 +244,7 @@ def test_the_report_is_one_page_with_everything_inside(chain: tuple[Path, dict[s
         assert reason in page
     assert f"<small>{metrics['auc_low']:.3f} – {metrics['auc_high']:.3f}</small>" in page
     assert "TAR at FAR 0.001, 0.0001 is not told" in page
+    assert f"{metrics['auc_over_pixels']:+.3f} above raw pixels" in page
     for words in ("highest accuracy", "FAR 0.01", "sharpness, lowest third", "yaw, highest third"):
         assert f"<td>{words}</td>" in page
     assert len(page) < 3_000_000
