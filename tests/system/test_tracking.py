@@ -52,19 +52,14 @@ def child(stack: Stack, parent: str, stage: str) -> dict[str, Any]:
 def survivor(stack: Stack) -> tuple[Run, dict[str, Path]]:
     """A run in whose middle MLflow was stopped, and started again after its end; with what was left unsent then."""
     run_id = "words-survivor"
-    trigger(stack, run_id, {"rank.seconds": 8})
+    stack.start(run_id, {"rank.seconds": 8})
     parent = wait(lambda: (stack.airflow.xcom("words", run_id, "open") or {}).get("mlflow"))
     wait(lambda: history(stack, parent, "rank/count"))  # live, and not all of it yet
     with mlflow_stopped(stack):
-        assert wait(lambda: ended(stack, run_id)) == "success"
+        assert stack.wait_for_end("words", run_id) == "success"
         left = {folder.name.split("-", 1)[1]: folder for folder in (stack.root / "var/unsent/words" / run_id).iterdir()}
     stack.cli("up")
     return stack.read("words", f"run {run_id}:"), left
-
-
-def trigger(stack: Stack, run_id: str, overrides: dict[str, Any]) -> None:
-    conf = {**overrides, "inbox": str(stack.root / "var/inbox/texts"), "revision": git.resolve(stack.root, "HEAD")}
-    stack.airflow.trigger("words", run_id, conf)
 
 
 @contextmanager
@@ -86,11 +81,6 @@ def wait(question: Any, seconds: float = 120) -> Any:
             return answer
         time.sleep(0.3)
     raise AssertionError(f"nothing after {seconds} s")
-
-
-def ended(stack: Stack, run_id: str) -> str | None:
-    state = str(stack.airflow.run("words", run_id)["state"])
-    return state if state in ("success", "failed") else None
 
 
 def test_what_mlflow_missed_is_sent_once_with_its_own_time(stack: Stack, survivor: tuple[Run, dict[str, Path]]) -> None:
@@ -229,8 +219,8 @@ def test_mlflow_away_from_the_start_and_wandb_offline(stack: Stack) -> None:
     asking.cli("up")
     try:
         with mlflow_stopped(stack):
-            trigger(stack, "words-unopened", {"rank.top": 4})
-            assert wait(lambda: ended(stack, "words-unopened")) == "success"
+            stack.start("words-unopened", {"rank.top": 4})
+            assert stack.wait_for_end("words", "words-unopened") == "success"
         run = stack.read("words", "run words-unopened:")
         assert run.record["mlflow"] is None
     finally:
