@@ -188,7 +188,7 @@ class Outbox:
             clear(self.folder)
             return
         self.send_lines(tracker, lambda: time.monotonic() > until)
-        if self.points.exists() and self._sent.get("read", 0) < self.points.stat().st_size:
+        if next(read_points(self.points, self._sent.get("read", 0)), None):
             raise ServerAway(f"MLflow has not taken all points in {seconds:.0f} s", "make up sends the rest")
         self._send_notes(tracker)
         if self.ended:

@@ -60,7 +60,7 @@ def up(settings: Settings) -> None:
         _call([_BIN / "airflow", "db", "migrate"], env, settings.var / "logs/db-migrate.log")
         _call([_BIN / "supervisord", "-c", _CONF], env, settings.var / "logs/supervisord.log")
     _wait(settings)
-    send_left(settings, Tracker(settings.mlflow))
+    send_left(settings, Tracker(settings.mlflow), float("inf"))
 
 
 def down(settings: Settings) -> None:

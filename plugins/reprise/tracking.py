@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar
+from urllib.parse import quote
 
 import requests
 
@@ -188,7 +189,7 @@ class Tracker:
             raise RepriseError(f"the server keeps artifacts at {place}", "start it with --artifacts-destination")
         root = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{place.removeprefix(_PROXIED)}"
         with file.open("rb") as content:
-            self._request("PUT", f"{root}/{path}", data=content, timeout=300)
+            self._request("PUT", f"{root}/{quote(path)}", data=content, timeout=300)
 
     def datasets(self, run: str, hashes: Mapping[str, str]) -> None:
         """Say which data (path → md5) the run read and wrote."""

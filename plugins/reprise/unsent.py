@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -29,9 +30,15 @@ def left(settings: Settings) -> Iterator[Outbox]:
                 box.close()
 
 
-def send_left(settings: Settings, tracker: Tracker) -> None:
-    """Send what other processes left on this node, as far as the server answers."""
+def send_left(settings: Settings, tracker: Tracker, seconds: float = 60.0) -> None:
+    """Send what other processes left on this node, as far as the server answers.
+
+    :param seconds: after these no further one is begun: the next task goes on.
+    """
+    until = time.monotonic() + seconds
     for box in left(settings):
+        if time.monotonic() > until:
+            return
         try:
             _send(box, tracker)
             log.info("sent what was left in %s", box.folder)

@@ -243,6 +243,8 @@ def test_a_killed_process_leaves_a_killed_run(settings: Settings) -> None:
     server = Server()
     box = stage_box(settings)
     box.add([Point("loss", 1.0, 0, 5)])
+    with box.points.open("a") as lines:  # killed while it wrote the second
+        lines.write('["loss", 0.')
     box.close()
     send_left(settings, server)
     assert ("metrics", "id-rank", "", [0]) in server.said
