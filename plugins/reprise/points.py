@@ -69,7 +69,16 @@ def read_points(file: Path, start: int = 0) -> Iterator[tuple[list[Point], int]]
             whole = batch if batch[-1].endswith(b"\n") else batch[:-1]
             start += sum(map(len, whole))
             if whole:
-                yield [Point(*json.loads(line)) for line in whole], start
+                yield [point for line in whole if (point := _written(line))], start
+
+
+def _written(line: bytes) -> Point | None:
+    """A line as :func:`write_points` writes it; None where the disk was full in its middle."""
+    try:
+        return Point(*json.loads(line))
+    except (ValueError, TypeError):
+        log.warning("a damaged point is left out: %s", line[:200])
+        return None
 
 
 class Tail:

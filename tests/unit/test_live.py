@@ -103,6 +103,8 @@ def test_points_are_read_on_from_any_batch_and_half_a_line_is_left(tmp_path: Pat
     batches = list(read_points(file))
     assert [len(points) for points, _ in batches] == [BATCH, 5]
     assert list(read_points(file, batches[0][1])) == batches[1:]
+    write_points(file, [Point("b", 0.0, 0, 0), Point("c", 0.0, 0, 0)])  # after a full disk, say
+    assert [p.name for points, _ in read_points(file, batches[1][1]) for p in points] == ["c"]
 
 
 class Server(Tracker):
