@@ -179,6 +179,8 @@ def show(numbers: dict[str, Numbers], limits: dict[str, bootstrap.Interval], sam
         told = f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else ""
         others = [f"{numbers[name][key]:12.4f}" for name in BASELINES if key in numbers[name]]
         print(f"{key:24}{value:8.4f}{told:>20}" + "".join(others))
+    if "auc" not in limits:
+        print("no intervals of these: so few people that many a draw holds no pair of different ones")
     different = int((~same).sum())
     for limit in verification.unresolved(same):
         print(
