@@ -16,8 +16,8 @@ from facelib.bootstrap import Ends
 from facelib.faces import Pairs
 from facelib.verification import Flags, Scores
 
-MEASURES = {"sharpness": min, "face_px": min, "brightness": min, "yaw": max}
-"""Columns of data/aligned, and whether the smaller or the larger size of the two faces is the worse one."""
+MEASURES = {"sharpness": np.minimum, "face_px": np.minimum, "brightness": np.minimum, "yaw": np.maximum}
+"""Columns of data/aligned, and which of the two faces' sizes is the worse."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,10 @@ def thirds(
     """
     found = []
     for name, worse in MEASURES.items():
-        pick = np.minimum if worse is min else np.maximum
-        values = pick(measures[name][pairs.a], measures[name][pairs.b])
-        edges = np.quantile(values, [1 / 3, 2 / 3])
-        part = np.searchsorted(edges, values, side="left")
+        values = worse(measures[name][pairs.a], measures[name][pairs.b])
         if values.min() == values.max():
             continue
+        part = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values, side="left")
         for number, third in enumerate(("lowest", "middle", "highest")):
             chosen = part == number
             if chosen.any():
