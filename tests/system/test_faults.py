@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Run, Stack, docker
+from conftest import ROOT, WORDS, Run, Stack, commit, docker
 
 from reprise.image import image_name
 
@@ -97,6 +98,41 @@ def test_a_killed_worker_is_noticed_within_a_minute_and_its_container_removed(st
     assert tasks(stack, run_id)["rank"] == ("success", 2)
     assert tasks(stack, run_id)["count"] == ("success", 1)
     assert stack.containers() == []
+
+
+@pytest.mark.long
+def test_a_million_lines_do_not_fill_the_workers_memory(stack: Stack, run: Run) -> None:
+    definition = stack.root / WORDS / "dvc.yaml"
+    before = definition.read_text()
+    spam = "  spam:\n    cmd: seq 1000000 && echo done > spam.txt\n    deps: [results/top.csv]\n    outs: [spam.txt]\n"
+    definition.write_text(before.replace("\nartifacts:", f"{spam}\nartifacts:"))
+    commit(stack.root, "A stage that talks")
+    peaks: dict[int, int] = {}
+    try:
+        with ThreadPoolExecutor() as pool:
+            talking = pool.submit(stack.run)
+            while not talking.done():
+                _watch(stack, peaks)
+                time.sleep(1)
+        done = talking.result()
+    finally:
+        definition.write_text(before)
+        commit(stack.root, "Without it")
+    lines = stack.root / f"var/logs/airflow/dag_id=words/run_id={done.run_id}/task_id=spam/attempt=1.log"
+    with lines.open() as log:
+        assert sum('"event":"1' in line for line in log) > 100_000
+    assert peaks
+    assert max(peaks.values()) < 600 * 1024**2
+
+
+def _watch(stack: Stack, peaks: dict[int, int]) -> None:
+    """Note the largest resident size, in bytes, of each process of the ``spam`` task."""
+    found = list((stack.root / "var/logs/airflow/dag_id=words").glob("*/task_id=spam/attempt=1.log"))
+    try:
+        for process in _writing(stack, str(found[-1])) if found else ():
+            peaks[process.pid] = max(peaks.get(process.pid, 0), process.memory_info().rss)
+    except (AssertionError, psutil.Error):  # not yet, or over
+        pass
 
 
 def _writing(stack: Stack, log: str) -> list[psutil.Process]:
