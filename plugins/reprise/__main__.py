@@ -106,14 +106,13 @@ def _clean(settings: Settings, _: argparse.Namespace) -> None:
 def _datadiff(settings: Settings, args: argparse.Namespace) -> None:
     from reprise import tools
 
-    console.print(f"page: {os.path.relpath(tools.datadiff(settings, args.runs))}", highlight=False)
+    tools.datadiff(settings, args.runs)
 
 
 def _gallery(settings: Settings, args: argparse.Namespace) -> None:
     from reprise import tools
 
-    page = tools.gallery(settings, args.pipeline.rstrip("/"), args.data, args.run)
-    console.print(f"page: {os.path.relpath(page)}", highlight=False)
+    tools.gallery(settings, args.pipeline.rstrip("/"), args.data, args.run)
 
 
 def _list(settings: Settings, args: argparse.Namespace) -> None:

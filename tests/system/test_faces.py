@@ -35,7 +35,9 @@ def test_every_stage_runs_and_leaves_report_and_model(stack: Stack, first: Run) 
     assert first.verdicts == dict.fromkeys(STAGES, "ran")
     left = stack.root / "var/runs" / first.run_id
     assert (left / "models/model.onnx").stat().st_size > 100_000
-    assert "data:image" in (left / "results/report.html").read_text()
+    for page in ("report", "data"):
+        assert "data:image" in (left / f"results/{page}.html").read_text()
+    assert 10 <= first.record["metrics"]["data.identities"] <= 30
     assert first.record["models"] == {"face-embedder": "1"}
     assert first.record["decision"] == {"promote": True, "reason": "there is no champion to compare with"}
     assert _gate(stack, first) == "promoted"
@@ -59,6 +61,14 @@ def test_mlflow_holds_curves_pictures_report_and_the_model_with_its_signature(st
     signature = mlflow.models.get_model_info("models:/face-embedder/1").signature
     assert [(t.shape[0], t.shape[1]) for t in signature.inputs.inputs[:1]] == [(-1, 3)]
     assert client.get_model_version("face-embedder", "1").run_id == run.info.run_id
+
+
+def test_the_data_of_a_run_are_shown_and_compared(stack: Stack, first: Run) -> None:
+    stack.cli("gallery", "data/rejects/detect", "--run", first.run_id)
+    page = (stack.root / "var/pages/gallery-data-rejects-detect.html").read_text()
+    assert page.count("<figure>") >= 1
+    same = stack.cli("datadiff", first.run_id, first.record["commit"][:12]).stdout
+    assert "people added: 0\npeople removed: 0\n" in same
 
 
 def test_a_training_parameter_runs_train_and_what_follows(stack: Stack, first: Run) -> None:
