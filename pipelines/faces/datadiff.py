@@ -21,10 +21,8 @@ from facelib.partitions import Row
 def tables(folder: Path) -> list[Path]:
     """The small files that a comparison reads of a run."""
     names = sorted(json.loads((folder / "source.json").read_text())["partitions"])
-    rejects = [
-        partitions.file(folder / "data/rejects" / stage, n) for stage in partitions.STAGES_THAT_REJECT for n in names
-    ]
-    return [folder / "data/clean.parquet", *rejects]  # fmt: skip
+    folders = [folder / "data/rejects" / stage for stage in partitions.STAGES_THAT_REJECT]
+    return [folder / "data/clean.parquet", *(partitions.file(place, name) for place in folders for name in names)]
 
 
 def counts(before: Photos, after: Photos, kinds: dict[str, list[Change]]) -> list[Row]:
@@ -94,17 +92,18 @@ def evenly(changes: list[Change], most: int) -> list[Change]:
 def printed(rows: list[Row]) -> str:
     """The rows as a table of plain text."""
     lines = [[str(name) for name in rows[0]], *([str(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(w) if n == 0 else cell.rjust(w) for n, (cell, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )  # fmt: skip
+        "  ".join([name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))])
+        for name, *cells in lines
+    )
 
 
-def named(people: set[str]) -> str:
+def named(people: list[str]) -> str:
     """The first of some people, and how many more."""
-    first = sorted(people)[:12]
-    return ", ".join(first) + (f" and {len(people) - len(first)} more" if len(people) > len(first) else "")
+    first = people[:12]
+    more = f" and {len(people) - len(first)} more" if len(people) > len(first) else ""
+    return f": {', '.join(first)}{more}" if people else ""
 
 
 def main() -> None:
@@ -121,13 +120,14 @@ def main() -> None:
     before, after = (differences.read(folder) for folder in folders)
     kinds = differences.compare(before, after)
     rows, shown = counts(before, after, kinds), groups(kinds, folders, args.most)
-    came, went = (a - b for a, b in ((differences.people(after), differences.people(before)), (differences.people(before), differences.people(after))))  # fmt: skip
-    page = pages.render("datadiff.html.jinja", names=args.names, rows=rows, came=sorted(came), went=sorted(went), groups=shown)  # fmt: skip
+    were, are = differences.people(before), differences.people(after)
+    people = {"added": sorted(are - were), "removed": sorted(were - are)}
+    page = pages.render("datadiff.html.jinja", names=args.names, rows=rows, people=people, groups=shown)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(page, encoding="utf-8")
     print(printed(rows))
-    print(f"people added: {len(came)}{': ' if came else ''}{named(came)}")
-    print(f"people removed: {len(went)}{': ' if went else ''}{named(went)}")
+    for what, names in people.items():
+        print(f"people {what}: {len(names)}{named(names)}")
     print(f"datadiff: {args.out}", flush=True)
 
 

@@ -79,15 +79,9 @@ def groups(rows: list[Row], folder: Path, column: str) -> list[Row]:
     images = sections.fetch(folder, column, rows)
     by_group: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        by_group[group_of(row)].append(row)
-    return [
-        {
-            "title": title,
-            "count": len(members),
-            "examples": [{"picture": picture(row, images.get((row["partition"], row[column])), column), "caption": caption(row)} for row in members],
-        }
-        for title, members in sorted(by_group.items())
-    ]  # fmt: skip
+        image = images.get((row["partition"], row[column]))
+        by_group[group_of(row)].append({"picture": picture(row, image, column), "caption": caption(row)})
+    return [{"title": title, "count": len(shown), "examples": shown} for title, shown in sorted(by_group.items())]
 
 
 def picture(row: Row, image: bytes | None, column: str) -> str | None:

@@ -74,14 +74,16 @@ def write(folder: Path, days: Days) -> None:
     for day, shots in days.items():
         rejected = {name: [s for s in shots if s.verdict.startswith(f"{name}: ")] for name in ("download", "detect")}
         photos = [s for s in shots if s not in rejected["download"]]
-        _table(folder / f"data/photos/{day}.parquet", [vars(s) | {"image": s.image} for s in photos], {"image": pa.binary()})  # fmt: skip
+        pictures = [vars(s) | {"image": s.image} for s in photos]
+        _table(folder / f"data/photos/{day}.parquet", pictures, {"image": pa.binary()})
         for stage in partitions.STAGES_THAT_REJECT:
             rows = [vars(s) | {"reason": s.verdict.split(": ")[1], "detail": "why"} for s in rejected.get(stage, [])]
             _table(folder / f"data/rejects/{stage}/{day}.parquet", rows, {"reason": pa.string(), "detail": pa.string()})
         for shot in (s for s in photos if s not in rejected["detect"]):
             reason = shot.verdict.removeprefix("clean: ")
             number = 0.1 if reason else None
-            clean.append(vars(shot) | {"partition": day, "keep": not reason, "reason": reason, "measured": number, "threshold": number})  # fmt: skip
+            decision = {"keep": not reason, "reason": reason, "measured": number, "threshold": number}
+            clean.append(vars(shot) | {"partition": day} | decision)
     of_clean = {"partition": pa.string(), "keep": pa.bool_(), "reason": pa.string()}
     _table(folder / "data/clean.parquet", clean, of_clean | {"measured": pa.float32(), "threshold": pa.float32()})
 
