@@ -27,6 +27,7 @@ def ranks(embeddings: NDArray[np.floating], identities: list[str]) -> tuple[NDAr
     members = [number for number in range(len(names)) if len(rows[number]) > 1]
     if len(members) < 2:
         return np.empty(0, np.int64), np.empty(0, np.int64), len(members)
+    vectors = embeddings.astype(np.float64)
     everybody = np.concatenate([rows[number] for number in members])
     column = {number: index for index, number in enumerate(members)}
     found, who = [], []
@@ -35,7 +36,8 @@ def ranks(embeddings: NDArray[np.floating], identities: list[str]) -> tuple[NDAr
         probes = np.setdiff1d(everybody, gallery)
         for start in range(0, len(probes), BLOCK):
             block = probes[start : start + BLOCK]
-            similar = embeddings[block] @ embeddings[gallery].T
+            # Rounded, so that equals stay equal whatever order a matrix product adds in.
+            similar = np.round(vectors[block] @ vectors[gallery].T, 9)
             own = similar[np.arange(len(block)), [column[number] for number in person[block]]]
             found.append((similar >= own[:, None]).sum(1))
             who.append(person[block])
