@@ -20,7 +20,10 @@ PARTITIONED = ["download", "detect", "align"]
 
 def data_stages(definition: dict[str, Any], last: str = "split") -> dict[str, Any]:
     """The dvc.yaml of the pipeline that ends with stage ``last``."""
-    writes = {out: name for name, stage in definition["stages"].items() for out in stage.get("outs", ())}
+    kinds = ("outs", "metrics")
+    writes = {
+        out: name for name, stage in definition["stages"].items() for kind in kinds for out in stage.get(kind, ())
+    }
     kept, todo = set(), [last]
     while todo:
         name = todo.pop()
