@@ -139,6 +139,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.cli("down", check=False)
 
 
+@pytest.fixture(scope="session")
+def first(stack: Stack) -> Run:
+    """The first run of the text pipeline, for all tests that look at one: after it, what it made is known."""
+    return stack.run()
+
+
 def _clone(root: Path) -> None:
     """Clone what is in the working tree, so that a change is tested before it is committed."""
     git.git(ROOT, "clone", "--quiet", str(ROOT), str(root))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from conftest import WORDS, Stack, commit, free_port
+from conftest import WORDS, Run, Stack, commit, free_port
 
 from reprise import git
 from reprise.airflow_api import Airflow
@@ -140,9 +140,8 @@ def _nodes(stack: Stack, tmp_path: Path, shared: dict[str, str]) -> list[Node]:
     return nodes
 
 
-def test_two_workers_make_the_laptops_bytes(stack: Stack, tmp_path: Path) -> None:
+def test_two_workers_make_the_laptops_bytes(stack: Stack, first: Run, tmp_path: Path) -> None:
     """And a stage that runs for longer than its token lives keeps its task."""
-    laptop = stack.run()
     port, redis = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as up:
@@ -180,11 +179,11 @@ def test_two_workers_make_the_laptops_bytes(stack: Stack, tmp_path: Path) -> Non
         airflow.trigger("words", "cluster", conf)
         wait_for(lambda: airflow.run("words", "cluster")["state"] in ("success", "failed"), 400, "the run ends")
         assert airflow.run("words", "cluster")["state"] == "success", airflow.log("words", "cluster", "open", 1)[-20:]
-        made = {name: airflow.xcom("words", "cluster", name) for name in laptop.stages}
+        made = {name: airflow.xcom("words", "cluster", name) for name in first.stages}
         tasks = {task["task_id"]: task for task in airflow.tasks("words", "cluster")}
         recorded = airflow.xcom("words", "cluster", "record")
     assert {name: done["verdict"] for name, done in made.items()} == dict.fromkeys(made, "ran")
-    assert outputs(made) == outputs(laptop.stages)
+    assert outputs(made) == outputs(first.stages)
     assert {name: tasks[name]["queue"] for name in ("take", "count", "rank")} == {
         "take": "default",
         "count": "cpu",

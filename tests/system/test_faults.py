@@ -12,12 +12,6 @@ from conftest import ROOT, WORDS, Run, Stack, commit, docker
 from reprise.image import image_name
 
 
-@pytest.fixture(scope="module")
-def run(stack: Stack) -> Run:
-    """A run before the accidents: what it made is known from here on."""
-    return stack.run()
-
-
 def until(true: Callable[[], bool], seconds: float, what: str) -> float:
     """Wait for a condition; returns the seconds it took."""
     start = time.monotonic()
@@ -32,7 +26,7 @@ def tasks(stack: Stack, run_id: str) -> dict[str, tuple[str, int]]:
     return {t["task_id"]: (t["state"], t["try_number"]) for t in stack.airflow.tasks("words", run_id)}
 
 
-def test_marked_and_cancelled_runs_leave_no_container_and_go_on_from_what_is_finished(stack: Stack, run: Run) -> None:
+def test_marked_and_cancelled_runs_leave_no_container_and_go_on_from_what_is_finished(stack: Stack, first: Run) -> None:
     """Two runs at once: in one the task is marked failed, the other is cancelled as a whole; then both are cleared."""
     marked = stack.start("marked", {"rank.seconds": 15})
     cancelled = stack.start("cancelled", {"rank.seconds": 16})
@@ -57,16 +51,16 @@ def test_marked_and_cancelled_runs_leave_no_container_and_go_on_from_what_is_fin
     assert stack.containers() == []
 
 
-def test_orphans_are_found_by_their_labels_and_others_left_alone(stack: Stack, run: Run) -> None:
+def test_orphans_are_found_by_their_labels_and_others_left_alone(stack: Stack, first: Run) -> None:
     mine, other = str(stack.root / "var"), "/somebody/elses/var"
     made = {}
     for stack_label in (mine, other):
-        labels = {"stack": stack_label, "dag": "words", "run": run.run_id, "task": "rank", "try": "1"}
+        labels = {"stack": stack_label, "dag": "words", "run": first.run_id, "task": "rank", "try": "1"}
         given = [part for key, value in labels.items() for part in ("--label", f"reprise.{key}={value}")]
         made[stack_label] = docker("create", *given, image_name(ROOT), "true").strip()
     try:
         said = stack.cli("clean").stdout
-        assert f"words {run.run_id}: try 1 of rank" in said
+        assert f"words {first.run_id}: try 1 of rank" in said
         left = docker("ps", "--all", "--quiet", "--no-trunc").split()
         assert made[mine] not in left
         assert made[other] in left
@@ -76,7 +70,7 @@ def test_orphans_are_found_by_their_labels_and_others_left_alone(stack: Stack, r
 
 
 @pytest.mark.long
-def test_a_killed_worker_is_noticed_within_a_minute_and_its_container_removed(stack: Stack, run: Run) -> None:
+def test_a_killed_worker_is_noticed_within_a_minute_and_its_container_removed(stack: Stack, first: Run) -> None:
     run_id = stack.start("kill9", {"rank.seconds": 20})
     orphan = stack.wait_for_container(run_id)
     log = str(stack.root / f"var/logs/airflow/dag_id=words/run_id={run_id}/task_id=rank/attempt=1.log")
@@ -101,7 +95,7 @@ def test_a_killed_worker_is_noticed_within_a_minute_and_its_container_removed(st
 
 
 @pytest.mark.long
-def test_a_million_lines_do_not_fill_the_workers_memory(stack: Stack, run: Run) -> None:
+def test_a_million_lines_do_not_fill_the_workers_memory(stack: Stack, first: Run) -> None:
     definition = stack.root / WORDS / "dvc.yaml"
     before = definition.read_text()
     spam = "  spam:\n    cmd: seq 1000000 && echo done > spam.txt\n    deps: [results/top.csv]\n    outs: [spam.txt]\n"

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
 from conftest import Run, Stack
 
 # An API server with passwords, asked in its own process: the stack's runs without, on the same database.
@@ -29,15 +28,9 @@ print("answers", json.dumps([anonymous, forged, [a.status_code for a in known], 
 """
 
 
-@pytest.fixture(scope="module")
-def run(stack: Stack) -> Run:
-    """A run to look at."""
-    return stack.run()
-
-
-def test_only_who_is_logged_in_sees_a_run(stack: Stack, run: Run) -> None:
-    page = f"/reprise/runs/words/{run.run_id}"
-    paths = [page, f"{page}/record", f"{page}/artifacts/report", f"/reprise/mlflow/words/{run.run_id}"]
+def test_only_who_is_logged_in_sees_a_run(stack: Stack, first: Run) -> None:
+    page = f"/reprise/runs/words/{first.run_id}"
+    paths = [page, f"{page}/record", f"{page}/artifacts/report", f"/reprise/mlflow/words/{first.run_id}"]
     env = {
         **stack.env,
         "AIRFLOW_HOME": str(stack.root),
@@ -52,8 +45,8 @@ def test_only_who_is_logged_in_sees_a_run(stack: Stack, run: Run) -> None:
     assert anonymous == [401] * 4
     assert set(forged) <= {401, 403}
     assert known == [200] * 4
-    assert run.run_id in texts[0]
-    assert run.record["commit"] in texts[1]
+    assert first.run_id in texts[0]
+    assert first.record["commit"] in texts[1]
     assert "Most frequent words" in texts[2]
 
 

@@ -14,12 +14,6 @@ from conftest import WORDS, Run, Stack, commit, docker
 from reprise import git
 
 
-@pytest.fixture(scope="module")
-def first(stack: Stack) -> Run:
-    """The first run of the text pipeline."""
-    return stack.run()
-
-
 def test_first_run_runs_every_stage(stack: Stack, first: Run) -> None:
     assert first.verdicts == {"take": "ran", "count": "ran", "rank": "ran"}
     assert first.record["metrics"] == {"texts": 2.0, "words": 6.0}

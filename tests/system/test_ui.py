@@ -33,31 +33,25 @@ def page(stack: Stack) -> Iterator[Page]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def run(stack: Stack) -> Run:
-    """A run to look at."""
-    return stack.run()
-
-
-def test_run_page_shows_the_stages(stack: Stack, page: Page, run: Run) -> None:
-    page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words/runs/{run.run_id}")
+def test_run_page_shows_the_stages(stack: Stack, page: Page, first: Run) -> None:
+    page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words/runs/{first.run_id}")
     for name in ("open", "take", "count", "rank", "record"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
     page.get_by_role("link", name="MLflow").first.click()
     expect(page.frame_locator("iframe").get_by_role("link", name="in MLflow")).to_be_visible()
 
 
-def test_our_page_inside_airflow_shows_the_whole_run(stack: Stack, page: Page, run: Run) -> None:
-    page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words/runs/{run.run_id}")
+def test_our_page_inside_airflow_shows_the_whole_run(stack: Stack, page: Page, first: Run) -> None:
+    page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words/runs/{first.run_id}")
     page.get_by_role("link", name="Reprise").first.click()
     ours = page.frame_locator("iframe[title=Reprise]")
-    expect(ours.get_by_role("heading", name=run.run_id)).to_be_visible()
-    for stage, verdict in run.verdicts.items():
+    expect(ours.get_by_role("heading", name=first.run_id)).to_be_visible()
+    for stage, verdict in first.verdicts.items():
         expect(ours.locator("tr", has=ours.get_by_role("link", name=stage, exact=True)).first).to_contain_text(verdict)
     for shown in (
         "texts",
         "results/top.csv",
-        run.stages["rank"]["entry"]["outs"][0]["md5"][:12],
+        first.stages["rank"]["entry"]["outs"][0]["md5"][:12],
         "image of all stages",
     ):
         expect(ours.get_by_text(shown).first).to_be_visible()
@@ -66,8 +60,8 @@ def test_our_page_inside_airflow_shows_the_whole_run(stack: Stack, page: Page, r
     expect(report.get_by_text("no script ran")).to_be_visible()
     assert report.locator("img").evaluate("picture => picture.naturalWidth") == 1
     with page.context.expect_page() as opened:
-        ours.get_by_role("link", name=f"record {run.record['commit'][:12]}").click()
-    expect(opened.value.get_by_text(f"commit {run.record['commit']}")).to_be_visible()
+        ours.get_by_role("link", name=f"record {first.record['commit'][:12]}").click()
+    expect(opened.value.get_by_text(f"commit {first.record['commit']}")).to_be_visible()
     ours.get_by_role("link", name="log").first.click()
     page.wait_for_url("**/tasks/open**")
 
@@ -80,7 +74,7 @@ def test_trigger_form_offers_every_parameter(stack: Stack, page: Page) -> None:
     expect(page.get_by_text("How many words. Integer, 1 to 1000.").first).to_be_visible()
 
 
-def test_the_form_refuses_a_wrong_value_and_the_run_uses_right_ones(stack: Stack, page: Page, run: Run) -> None:
+def test_the_form_refuses_a_wrong_value_and_the_run_uses_right_ones(stack: Stack, page: Page, first: Run) -> None:
     before = stack.airflow.call("GET", "dags/words/dagRuns")["total_entries"]
     _open_form(stack, page)
     page.locator("#element_inbox").fill(str(stack.root / "var/inbox/texts"))
