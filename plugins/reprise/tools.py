@@ -4,6 +4,7 @@ A tool is a script in the pipeline's folder (gallery.py, datadiff.py) that takes
 there it ends with exit status 3 and names them on standard output; they are pulled, and it is started again.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from reprise import records
 from reprise.errors import BadInput, RepriseError
-from reprise.opening import slug
+from reprise.opening import clear, slug
 from reprise.records import Record
 from reprise.settings import ROOT, Settings
 from reprise.workspace import Workspace
@@ -73,7 +74,7 @@ def _below(path: str, out: str) -> bool:
 @contextmanager
 def _clones(settings: Settings, found: Sequence[Record]) -> Iterator[list[Workspace]]:
     """A clone at each record, removed afterwards."""
-    folder = settings.work / "tools"
+    folder = settings.work / "tools" / str(os.getpid())
     clones: list[Workspace] = []
     try:
         for number, record in enumerate(found):
@@ -84,6 +85,7 @@ def _clones(settings: Settings, found: Sequence[Record]) -> Iterator[list[Worksp
     finally:
         for clone in clones:
             clone.remove()
+        clear(folder)
 
 
 def _run(pipeline: str, tool: str, arguments: Sequence[str], clones: Sequence[Workspace]) -> None:
