@@ -34,6 +34,8 @@ class Meta:
     """Name of a model artifact: the stage compares it with the champion, which it finds in its folder ``champion``."""
     partitioned: bool = False
     """Each of its outputs is a folder with one file per partition, made from that partition alone."""
+    checkpoints: bool = False
+    """It gets a folder that outlives its container: a try after one that was killed goes on from there."""
 
     @classmethod
     def parse(cls, stage: str, meta: dict[str, Any] | None) -> "Meta":

@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 
 from reprise import assets, champion, containers, manifest, params
+from reprise.checkpoints import Checkpoints
 from reprise.errors import RepriseError
 from reprise.links import MLflowLink, page_links
 from reprise.live import Live
 from reprise.memo import Division, divide
 from reprise.messages import OPEN, Done, Entry, Opened
-from reprise.opening import clear, task_folder
+from reprise.opening import clear, slug, task_folder
 from reprise.outbox import Outbox
 from reprise.output import Output
 from reprise.pipeline import Pipeline, Stage
@@ -150,9 +151,11 @@ class StageOperator(DockerOperator):
             workspace.pull(dep for dep in producers(stage, self.pipeline.stages) if dep not in shown)
         device = self._choose_device()
         with self._tracked(ti, opened) as outbox:
-            with _timed(seconds, "run"):
+            anew = slug(ti.run_id) if opened["ignore_cache"] else ""
+            checkpoints = Checkpoints.of(settings, workspace, self.pipeline, stage, upstream, anew)
+            with _timed(seconds, "run"), checkpoints or nullcontext():
                 sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)
-                wandb = self._run_container(sandbox, opened, outbox)
+                wandb = self._run_container(sandbox, opened, outbox, checkpoints)
                 sandbox.collect()
             with _timed(seconds, "commit"):
                 entry = division.commit() if division else workspace.commit(stage.name)
@@ -160,6 +163,8 @@ class StageOperator(DockerOperator):
                 workspace.push(stage.name, entry)
                 if division:
                     division.remember(entry)
+                if checkpoints:
+                    checkpoints.remove()
             outbox.say_stage(entry, seconds, wandb)
         self._say(entry, seconds)
         done = Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
@@ -179,7 +184,9 @@ class StageOperator(DockerOperator):
         self.log.info("%s", division)
         return division
 
-    def _run_container(self, sandbox: Sandbox, opened: Opened, outbox: Outbox) -> str | None:
+    def _run_container(
+        self, sandbox: Sandbox, opened: Opened, outbox: Outbox, checkpoints: Checkpoints | None
+    ) -> str | None:
         """The parent's execute in our sandbox, its live lines followed. Returns the id of its W&B run.
 
         :raises AirflowException: where it was killed (exit code above 128).
@@ -191,6 +198,9 @@ class StageOperator(DockerOperator):
         source = self._open_source(opened)
         self.mounts = sandbox.mounts() + (source.mounts if source else [])
         self.environment = {"HOME": "/tmp", "LIVE": LIVE, **(source.environment if source else {})}
+        if checkpoints:
+            self.mounts += checkpoints.mounts
+            self.environment |= checkpoints.environment
         live = self._follow(sandbox.live, opened, outbox)
         try:
             super().execute({})

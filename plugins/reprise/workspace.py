@@ -156,9 +156,13 @@ class Workspace:
 
     def notes(self, kind: str) -> Notes:
         """Small files of one kind, beside DVC's objects in cache and remote."""
-        remote = self.repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
         local = Path(self.repo.stage_cache.cache_dir).parent / kind
-        return Notes(local, remote.fs, remote.fs.join(remote.path, kind))
+        return Notes(local, *self.remote_folder(kind))
+
+    def remote_folder(self, name: str) -> tuple[Any, str]:
+        """A folder in the remote beside DVC's objects: its file system, one of DVC's, and its path there."""
+        remote = self.repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+        return remote.fs, remote.fs.join(remote.path, name)
 
     @cached_property
     def _runs(self) -> Notes:

@@ -118,6 +118,10 @@ def test_killed_container_is_tried_again_and_leaves_nothing(stack: Stack) -> Non
     assert rank["try_number"] == 2
     parent = stack.airflow.xcom("words", run_id, "record")["mlflow"]
     assert _tries(stack, parent, "rank") == {"1": "KILLED", "2": "FINISHED"}
+    said = "\n".join(stack.airflow.log("words", run_id, "rank", 2))
+    assert "tried before: once" in said
+    for place in ("var/checkpoints", "var/remote/checkpoints"):  # gone with the stage's good end
+        assert list((stack.root / place).iterdir()) == []
     test_nothing_is_left_behind(stack, None)  # type: ignore[arg-type]
 
 

@@ -18,6 +18,11 @@ live = Path(os.environ.get("LIVE", "live"))
 live.mkdir(exist_ok=True)
 (live / "dot.png").write_bytes(base64.b64decode(DOT))
 print("ranked", flush=True)
+if folder := os.environ.get("CHECKPOINTS"):
+    tries = Path(folder) / "tries"
+    print(f"tried before: {tries.read_text() if tries.exists() else 'never'}", flush=True)
+    (Path(folder) / "tries.tmp").write_text("once")
+    (Path(folder) / "tries.tmp").rename(tries)
 for rank, (_, count) in enumerate(ranked):
     with (live / "metrics.jsonl").open("a") as lines:
         lines.write(json.dumps({"step": rank, "name": "count", "value": count, "time": time.time()}) + "\n")
