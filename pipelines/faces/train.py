@@ -1,101 +1,74 @@
 """train: learn an embedding of faces from the training identities.
 
-in   data/aligned, data/split.parquet, data/pairs.parquet, section `train` of params.yaml
-out  models/model.safetensors  weights of the epoch that verifies the validation pairs best; its header holds
+in   data/aligned, data/split.parquet, data/pairs.parquet, models/pretrained.safetensors, section `train` of params.yaml
+out  models/model.safetensors  weights of the snapshot that verifies the validation pairs best; its header holds
                                thresholds and probabilities, calibrated on those pairs
      results/training.csv      a row per epoch
-Live: loss, rate, gradient norm and images per second as they come, in $LIVE (./live).
+     results/training.json     which snapshot was kept, and why
+Live: loss, rate, gradient norm, images per second and how busy the device is as they come, in $LIVE (./live).
+A killed training goes on from its last checkpoint in $CHECKPOINTS (./checkpoints; empty: none), to the same weights.
+
+On several GPUs: torchrun --standalone --nproc-per-node gpu train.py
 """
 
 import argparse
 import csv
-import math
-import time
+import json
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
-from facelib import live, verification
+from facelib import checkpoints, live, verification
 from facelib.backbones import save
 from facelib.calibration import Calibration
-from facelib.embedder import Embedder, choose_device, embed, make_deterministic
-from facelib.faces import Faces, Pairs, load_faces, load_pairs
+from facelib.embedder import choose_device, embed, make_deterministic
+from facelib.faces import load_faces, load_pairs
+from facelib.fitting import Fit
+from facelib.hardware import run_freely
 from facelib.learner import Learner
 from params import load
-from params.train import Params
+from params.train import Params, Recipe
 
 ALIGNED, SPLIT, PAIRS = Path("data/aligned"), Path("data/split.parquet"), Path("data/pairs.parquet")
-MODEL, CURVES = Path("models/model.safetensors"), Path("results/training.csv")
+PRETRAINED = Path("models/pretrained.safetensors")
+MODEL, CURVES, KEPT = Path("models/model.safetensors"), Path("results/training.csv"), Path("results/training.json")
 
 
-def validate(embedder: Embedder, faces: Faces, pairs: Pairs, batch: int) -> dict[str, float]:
-    """Verification of the validation pairs: auc, accuracy (one threshold for all), TAR@FAR where resolvable."""
-    scores = verification.cosine(embed(embedder, faces.pixels, batch), pairs.a, pairs.b)
-    numbers = {
-        "auc": verification.auc(scores, pairs.same),
-        "accuracy": verification.best_threshold(scores, pairs.same)[1],
-    }
-    for limit in (0.1, 0.01):
-        tar = verification.tar_at_far(scores, pairs.same, limit)
-        if tar is not None:
-            numbers[f"tar_at_far_{limit:g}"] = tar
-    return numbers
-
-
-def run_epoch(learner: Learner, epoch: int) -> dict[str, float]:
-    """Train for one epoch; mean loss, mean gradient norm and the rate at its end. Logs live on the way."""
-    seen, losses_, norms = 0, [], []
-    rate = float(learner.schedule.get_last_lr()[0])
-    start = time.monotonic()
-    for index, (count, loss, norm) in enumerate(learner.steps()):
-        seen += count
-        losses_.append(loss)
-        norms.append(norm)
-        rate = float(learner.schedule.get_last_lr()[0])
-        live.log((epoch - 1) * learner.batches + index + 1, loss=loss, learning_rate=rate, gradient_norm=norm)
-    step = epoch * learner.batches
-    live.log(step, images_per_second=seen / (time.monotonic() - start), epoch=epoch)
-    return {"loss": float(np.mean(losses_)), "learning_rate": rate, "gradient_norm": float(np.mean(norms))}
-
-
-def fit(learner: Learner, faces: Faces, pairs: Pairs) -> tuple[list[dict[str, float]], dict[str, Tensor], int]:
-    """All epochs: a row of numbers for each, the weights of the best by `snapshot`, and which that was."""
-    params = learner.params
-    history: list[dict[str, float]] = []
-    best, best_value, weights = 0, -math.inf, {}
-    start = last_line = time.monotonic()
-    for epoch in range(1, params.epochs + 1):
-        row = run_epoch(learner, epoch)
-        checked = validate(learner.embedder, faces, pairs, params.batch)
-        live.log(epoch * learner.batches, **{f"val_{name}": value for name, value in checked.items()})
-        value = float(epoch) if params.snapshot == "last" else criterion(checked, params.snapshot)
-        if value > best_value:
-            best, best_value = epoch, value
-            weights = {name: tensor.clone() for name, tensor in learner.embedder.network.state_dict().items()}
-        history.append({"epoch": epoch, **row, **{f"val_{name}": number for name, number in checked.items()}})
-        now = time.monotonic()
-        if now - last_line > 2 or epoch in (1, params.epochs):
-            speed = epoch * len(learner.labels) / (now - start)
-            print(
-                f"train: epoch {epoch}/{params.epochs}, loss {row['loss']:.3f}, validation auc {checked['auc']:.4f}"
-                f" accuracy {checked['accuracy']:.4f}, {speed:.0f} images/s,"
-                f" {(params.epochs - epoch) * len(learner.labels) / speed:.0f} s left",
-                flush=True,
-            )
-            last_line = now
-    return history, weights, best
-
-
-def criterion(checked: dict[str, float], name: str) -> float:
-    """The number that snapshots are compared by; SystemExit where there are too few pairs for it."""
-    if name not in checked:
+def prepare(recipe: Recipe, device: torch.device) -> None:
+    """Make torch deterministic, or fast. SystemExit where determinism is asked for and cannot be promised."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if not recipe.deterministic:
+        run_freely(recipe.threads)
+        return
+    if processes > 1 and device.type == "cuda":
         raise SystemExit(
-            f"train: too few validation pairs for snapshot {name!r}; set train.snapshot to auc or add people"
+            f"train.deterministic is true, but {processes} GPUs add up their gradients in an order of their own;"
+            " set train.deterministic to false, or use one GPU"
         )
-    return checked[name]
+    make_deterministic(recipe.threads)
+
+
+def open_checkpoints(params: Params) -> checkpoints.Checkpoints:
+    """Those of this very training: same parameters, data, code and torch."""
+    folder = checkpoints.folder()
+    if folder is None:
+        return checkpoints.Checkpoints(None, "")
+    code = [Path("train.py"), *Path("facelib").glob("*.py"), *Path("params").glob("*.py")]
+    data = [*ALIGNED.glob("*.parquet"), SPLIT, PAIRS, PRETRAINED]
+    values = {**params.model_dump(), "torch": torch.__version__, "processes": os.environ.get("WORLD_SIZE", "1")}
+    return checkpoints.Checkpoints(folder, checkpoints.fingerprint(values, sorted([*code, *data])))
+
+
+def read_pretrained() -> dict[str, Tensor] | None:
+    """What the stage `weights` left: None where nothing was asked for. SystemExit where it has not run."""
+    if not PRETRAINED.is_file():
+        raise SystemExit(f"{PRETRAINED} is missing (it is empty where training starts from scratch); run weights first")
+    return load_file(PRETRAINED) if PRETRAINED.stat().st_size else None
 
 
 def sheet(batch: Tensor) -> Image.Image:
@@ -107,37 +80,69 @@ def sheet(batch: Tensor) -> Image.Image:
     return Image.fromarray(np.vstack(rows))
 
 
+def write(fit: Fit, pretrained: bool) -> None:
+    """The kept snapshot, the curves, and why it was kept."""
+    learner, best = fit.learner, fit.best
+    learner.kept.load_state_dict(fit.weights)
+    scores = verification.cosine(embed(learner.embedder(), fit.faces.pixels, 256), fit.pairs.a, fit.pairs.b)
+    calibration = Calibration.fit(scores, fit.pairs.same).to_dict()
+    about = {"epoch": best.epoch, "step": best.step, "snapshot": fit.recipe.snapshot, "why": fit.why()}
+    notes = {**about, "loss": fit.recipe.loss, "pretrained": pretrained, "calibration": calibration}
+    save(learner.kept, learner.description, MODEL, **notes)
+    CURVES.parent.mkdir(parents=True, exist_ok=True)
+    with CURVES.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(fit.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in fit.history)
+    kept = {"kept_epoch": best.epoch, "kept_step": best.step, "epochs": len(fit.history), "kept_because": fit.why()}
+    KEPT.write_text(json.dumps(kept, indent=2) + "\n")
+
+
+def describe(learner: Learner, params: Params, why: str, faces: str) -> str:
+    """What is trained, on what, how, and what was chosen where the parameters leave it open."""
+    size = sum(weight.numel() for weight in learner.network.parameters())
+    processes = learner.accelerator.num_processes
+    return (
+        f"train: {params.backbone}, {size:,} parameters, on {learner.device} ({why})"
+        f"{f' by {processes} processes' if processes > 1 else ''}: {faces}\n"
+        f"train: {learner.precision} ({learner.precision_why}), {str(learner.layout).removeprefix('torch.')},"
+        f" faces {'on the device' if learner.feed.resident else 'streamed'} ({learner.feed.why})\n"
+        f"train: the backbone's own: {learner.recipe.chosen(params) or 'nothing, all is given'}"
+    )
+
+
 def main() -> None:
     """Train, write model and curves."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "train")
-    make_deterministic(params.threads)
-    device, why = choose_device(params.device)
-    faces = load_faces(ALIGNED, SPLIT, "train", params.memory_gb)
-    val = load_faces(ALIGNED, SPLIT, "val", params.memory_gb)
+    pretrained = read_pretrained()
+    recipe = params.recipe(pretrained is not None)
+    device, why = choose_device(recipe.device)
+    prepare(recipe, device)
+    store = open_checkpoints(params)
+    faces = load_faces(ALIGNED, SPLIT, "train", recipe.memory_gb)
+    val = load_faces(ALIGNED, SPLIT, "val", recipe.memory_gb)
     pairs = load_pairs(PAIRS, "val", val)
-    learner = Learner(params, faces, device)
-    size = sum(weight.numel() for weight in learner.embedder.parameters())
-    print(
-        f"train: {params.backbone}, {size:,} parameters, on {device} ({why}): {len(faces.keys)} faces of"
-        f" {len(learner.names)} people; validation: {len(pairs.same)} pairs of {len(set(val.identities))} people",
-        flush=True,
-    )
-    live.picture("batch", sheet(learner.change(learner.faces[:32])))
-    history, weights, best = fit(learner, val, pairs)
-    learner.embedder.network.load_state_dict(weights)
-    scores = verification.cosine(embed(learner.embedder, val.pixels, params.batch), pairs.a, pairs.b)
-    calibration = Calibration.fit(scores, pairs.same).to_dict()
-    save(
-        learner.embedder.network, learner.description, MODEL,
-        epoch=best, snapshot=params.snapshot, calibration=calibration,
-    )  # fmt: skip
-    CURVES.parent.mkdir(parents=True, exist_ok=True)
-    with CURVES.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
-    print(f"train: kept epoch {best} of {params.epochs} ({params.snapshot})", flush=True)
+    learner = Learner(recipe, faces, device, pretrained)
+    fit = Fit(learner, val, pairs, store)
+    if fit.main:
+        data = f"{len(faces.keys)} faces of {len(learner.names)} people; validation: {len(pairs.same)} pairs of {len(set(val.identities))} people"
+        print(describe(learner, params, why, data), flush=True)
+        live.picture(
+            "batch", sheet(learner.change(next(iter(learner.feed.batches([torch.arange(min(32, len(faces.keys)))])))))
+        )
+    try:
+        fit.run()
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise SystemExit(f"train: {str(error).splitlines()[0]}; set train.deterministic to false") from error
+    if fit.main:
+        write(fit, pretrained is not None)
+        print(f"train: kept epoch {fit.best.epoch}, step {fit.best.step}: {fit.why()}", flush=True)
+        if "CHECKPOINTS" not in os.environ:
+            store.remove()
+    learner.accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -240,10 +240,10 @@ def _field(name: str, leaf: dict[str, Any]) -> Param:
         k: leaf[k] for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items") if k in leaf
     }
     if "enum" in leaf:
-        kept["enum"] = [None, *leaf["enum"]]
+        kept["enum"] = [None, *(value for value in leaf["enum"] if value is not None)]
     return Param(
         None,
-        type=["null", *([types] if isinstance(types, str) else types)],
+        type=["null", *(kind for kind in ([types] if isinstance(types, str) else types) if kind != "null")],
         title=name,
         section=name.split(".")[0],
         description=params.about(leaf),

@@ -24,6 +24,7 @@ STAGES = ("train", "evaluate", "export", "compare", "report")
 OUTS = (
     "models/model.safetensors",
     "results/training.csv",
+    "results/training.json",
     "results/metrics.json",
     "results/roc.csv",
     "results/tar_at_far.csv",
@@ -268,12 +269,6 @@ def test_report_needs_no_torch(chain: tuple[Path, dict[str, str]]) -> None:
     assert subprocess.run([sys.executable, "-c", check], cwd=chain[0]).returncode == 0
 
 
-def test_a_snapshot_that_the_pairs_cannot_resolve_is_refused() -> None:
-    train = importlib.import_module("train")
-    with pytest.raises(SystemExit, match="too few validation pairs .* set train.snapshot to auc"):
-        train.criterion({"auc": 0.9}, "tar_at_far_0.01")
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     from facelib.embedder import choose_device
@@ -324,11 +319,11 @@ def test_augmentation_of_no_strength_changes_nothing_and_of_some_stays_in_range(
         assert (result - plain).abs().mean((1, 2, 3)).min() > 0.01  # every face, not some
 
 
-@pytest.mark.parametrize("backbone", ["small", "inception_resnet_v1"])
-def test_a_model_comes_back_from_its_file(backbone: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backbone", "size"), [("small", 64), ("mobilefacenet", 80), ("inception_resnet_v1", 160)])
+def test_a_model_comes_back_from_its_file(backbone: str, size: int, tmp_path: Path) -> None:
     from facelib import backbones
 
-    description = backbones.Description(backbone, embedding=48, face_size=112, seed=5)
+    description = backbones.Description(backbone, embedding=48, face_size=112, seed=5, input_size=size)
     network = backbones.build(description).eval()
     backbones.save(network, description, tmp_path / "model.safetensors", epoch=3)
     again, described = backbones.load(tmp_path / "model.safetensors")
@@ -337,23 +332,3 @@ def test_a_model_comes_back_from_its_file(backbone: str, tmp_path: Path) -> None
         assert described == description
         assert again(x).shape == (2, 48)
         assert torch.equal(again(x), network(x))
-
-
-@pytest.mark.parametrize(("loss", "optimiser"), [("cosface", "adamw"), ("arcface", "sgd"), ("softmax", "adamw")])
-def test_every_loss_and_optimiser_learns(loss: str, optimiser: str) -> None:
-    from facelib.faces import Faces
-    from facelib.learner import Learner
-
-    params = importlib.import_module("params.train").Params(
-        loss=loss, optimiser=optimiser, batch=16, epochs=5, embedding=16, learning_rate=0.01, mirror=0, jitter=0, colour=0, erase=0
-    )  # fmt: skip
-    rng = np.random.default_rng(0)
-    looks = rng.uniform(0, 1, (4, 4, 4))
-    pixels = np.stack([np.asarray(tiny_faces.face(looks[i % 4], rng)) for i in range(48)])
-    learner = Learner(
-        params,
-        Faces([str(i) for i in range(48)], [str(i % 4) for i in range(48)], pixels),
-        torch.device("cpu"),
-    )
-    epochs = [np.mean([value for _, value, _ in learner.steps()]) for _ in range(params.epochs)]
-    assert epochs[-1] < epochs[0] * 0.7

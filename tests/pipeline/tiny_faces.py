@@ -70,6 +70,8 @@ def make(folder: Path, seed: int = 0) -> None:
     )
     _write_partitions(folder / "data", photos, aligned)
     _write_decisions(folder / "data", aligned, rng)
+    (folder / "models").mkdir()
+    (folder / "models" / "pretrained.safetensors").touch()  # none asked for
 
 
 def _write_partitions(data: Path, photos: dict[str, list], aligned: dict[str, list]) -> None:

@@ -17,7 +17,7 @@ from reprise import git
 FACES = "pipelines/faces"
 STAGES = [
     *("download", "detect", "align", "clean", "data_gate", "data_report", "split"),
-    *("train", "evaluate", "export", "compare", "report"),
+    *("weights", "train", "evaluate", "export", "compare", "report"),
 ]
 TINY = "split.val_share=0.25 split.test_share=0.3 split.min_val_identities=2 split.min_test_identities=2 split.pairs_per_fold=20"
 
@@ -73,7 +73,7 @@ def test_the_data_of_a_run_are_shown_and_compared(stack: Stack, first: Run) -> N
 
 def test_a_training_parameter_runs_train_and_what_follows(stack: Stack, first: Run) -> None:
     changed = stack.run("--params", f"{TINY} train.epochs=2 train.seed=2", inbox="people", pipeline=FACES)
-    expected = {name: "cached" if name in STAGES[:7] else "ran" for name in STAGES}
+    expected = {name: "cached" if name in STAGES[:8] else "ran" for name in STAGES}
     assert changed.verdicts == expected
     assert changed.record["models"] == {"face-embedder": "2"}
     gain = changed.record["metrics"]["compare.gain"]

@@ -75,9 +75,15 @@ def test_pairs_of_one_kind_measure_nothing(data: Path) -> None:
             load_pairs(data / "pairs.parquet", subset, faces)
 
 
-def test_faces_that_would_not_fit_are_refused_before_they_fill_the_memory(data: Path) -> None:
-    with pytest.raises(SystemExit, match="raise memory_gb or lower align.size"):
-        load_faces(data / "aligned", data / "split.parquet", "val", memory_gb=1e-9)
+def test_faces_that_do_not_fit_into_memory_lie_in_a_file_without_a_name(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    before = sorted(data.iterdir())
+    faces = load_faces(data / "aligned", data / "split.parquet", "val", memory_gb=1e-9)
+    assert isinstance(faces.pixels, np.memmap)
+    assert sorted(data.iterdir()) == before
+    assert np.array_equal(faces.pixels, load_faces(data / "aligned", data / "split.parquet", "val").pixels)
 
 
 def test_live_lines_append_and_pictures_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,11 +31,12 @@ def test_params_yaml_holds_every_parameter_once_at_its_default(stage: str) -> No
 def test_schema_tells_a_form_all_it_needs(stage: str) -> None:
     for name, field in json.loads(schema.SCHEMA.read_text())["properties"][stage]["properties"].items():
         assert "description" in field and "default" in field and "type" in field, name
-        if field["type"] in {"integer", "number"}:
+        kind = field["type"][0] if isinstance(field["type"], list) else field["type"]  # else: it, or null
+        if kind in {"integer", "number"}:
             assert "minimum" in field or "exclusiveMinimum" in field, name
             assert "maximum" in field or "exclusiveMaximum" in field, name
-        elif field["type"] == "string":
-            assert "enum" in field, name
+        elif kind == "string":
+            assert "enum" in field or "pattern" in field, name
 
 
 def test_every_line_of_params_yaml_has_a_comment_or_a_neighbour_with_one() -> None:

@@ -5,6 +5,7 @@ safetensors: plain bytes, no pickle; its header names what is needed to build th
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-INPUT_SIZE = {"small": 64, "inception_resnet_v1": 160}
-"""Side of the square input of each backbone, px."""
+from facelib.mobilefacenet import MobileFaceNet
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,8 @@ class Description:
     """Side of the aligned faces it was trained on, px."""
     seed: int
     """Seed of its initial weights."""
-
-    @property
-    def input_size(self) -> int:
-        """Side of the network's input, px."""
-        return INPUT_SIZE[self.backbone]
+    input_size: int
+    """Side of the network's square input, px."""
 
 
 class Residual(nn.Module):
@@ -66,7 +63,7 @@ class Small(nn.Sequential):
     al. 2018, section 3.1); a mean over places would not.
     """
 
-    def __init__(self, embedding: int) -> None:
+    def __init__(self, embedding: int, size: int) -> None:
         widths = (24, 48, 72, 96)
         blocks = [Residual(a, b, 2) for a, b in zip(widths[:-1], widths[1:], strict=True)]
         super().__init__(
@@ -74,7 +71,7 @@ class Small(nn.Sequential):
             nn.BatchNorm2d(widths[0]),
             nn.LeakyReLU(0.25),
             *blocks,
-            nn.Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False),
+            nn.Conv2d(widths[-1], widths[-1], size // 16, groups=widths[-1], bias=False),
             nn.BatchNorm2d(widths[-1]),
             nn.Flatten(),
             nn.Linear(widths[-1], embedding, bias=False),
@@ -82,7 +79,7 @@ class Small(nn.Sequential):
         )
 
 
-def _inception_resnet_v1(embedding: int) -> nn.Module:
+def _inception_resnet_v1(embedding: int, size: int) -> nn.Module:
     # Here, because this import takes seconds that the small backbone need not wait.
     from facenet_pytorch import InceptionResnetV1
 
@@ -95,16 +92,37 @@ def _inception_resnet_v1(embedding: int) -> nn.Module:
 
 def build(description: Description) -> nn.Module:
     """A network with its initial weights; the same description gives the same weights."""
-    builders = {"small": Small, "inception_resnet_v1": _inception_resnet_v1}
+    builders: dict[str, Callable[[int, int], nn.Module]] = {
+        "small": Small,
+        "mobilefacenet": MobileFaceNet,
+        "inception_resnet_v1": _inception_resnet_v1,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(description.seed)
-        return builders[description.backbone](description.embedding)
+        return builders[description.backbone](description.embedding, description.input_size)
+
+
+def load_pretrained(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Start from published weights; a last layer of another length keeps its initial ones.
+
+    Raises SystemExit where they are another network's.
+    """
+    own = network.state_dict()
+    head = ("last_linear.", "last_bn.")
+    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+    missing = [name for name in own if name not in fitting and not name.startswith(head)]
+    if missing:
+        raise SystemExit(
+            f"train: the pretrained weights lack {missing[0]} and {len(missing) - 1} others of the network;"
+            " set train.backbone to inception_resnet_v1, or weights.pretrained to none"
+        )
+    network.load_state_dict({**own, **fitting})
 
 
 def save(network: nn.Module, description: Description, path: Path, **notes: Any) -> None:
     """Write the weights; the header gets the description and `notes` (JSON values)."""
     # One entry: safetensors writes several in random order (0.8.0), and equal models must be equal bytes.
-    metadata = {"model": json.dumps({**asdict(description), "input_size": description.input_size, **notes})}
+    metadata = {"model": json.dumps({**asdict(description), **notes})}
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(serialise(weights, metadata=metadata))  # save_file makes it readable by its owner only

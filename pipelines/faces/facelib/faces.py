@@ -1,6 +1,7 @@
 """Aligned faces and their pairs, out of the Parquet files of the data stages, as numpy arrays."""
 
 import io
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,9 @@ def decode(image: bytes) -> NDArray[np.uint8]:
 def load_faces(aligned: Path, split: Path, subset: str, memory_gb: float = 8) -> Faces:
     """Decode all faces that `split` puts in `subset` ("train", "val" or "test") into one array.
 
-    Raises SystemExit where there are none, where one is missing in `aligned`, or where they would take more
-    than `memory_gb` gigabytes.
+    Above `memory_gb` gigabytes the array lies in a file without a name in the current folder: it needs the disk's
+    room, and goes with the process, however that ends. Raises SystemExit where there are no faces, or where one is
+    missing in `aligned`.
     """
     rows = pq.read_table(split, columns=["key", "identity"], filters=[("subset", "=", subset)]).sort_by("key")
     keys, identities = rows["key"].to_pylist(), rows["identity"].to_pylist()
@@ -55,7 +57,7 @@ def load_faces(aligned: Path, split: Path, subset: str, memory_gb: float = 8) ->
             for key, image in zip(wanted["key"].to_pylist(), wanted["image"].to_pylist(), strict=True):
                 face = decode(image)
                 if pixels is None:
-                    pixels = _allocate(len(keys), face.shape[0], subset, memory_gb)
+                    pixels = _allocate((len(keys), *face.shape), memory_gb)
                 pixels[place[key]] = face
                 found += 1
     if pixels is None or found != len(keys):
@@ -65,14 +67,11 @@ def load_faces(aligned: Path, split: Path, subset: str, memory_gb: float = 8) ->
     return Faces(keys, identities, pixels)
 
 
-def _allocate(count: int, side: int, subset: str, memory_gb: float) -> NDArray[np.uint8]:
-    needed = count * side * side * 3 / 1e9
-    if needed > memory_gb:
-        raise SystemExit(
-            f"the {count} faces of subset {subset!r} take {needed:.1f} GB decoded, allowed are {memory_gb:g} GB;"
-            " raise memory_gb or lower align.size"
-        )
-    return np.empty((count, side, side, 3), np.uint8)
+def _allocate(shape: tuple[int, ...], memory_gb: float) -> NDArray[np.uint8]:
+    if np.prod(shape, dtype=float) <= memory_gb * 1e9:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile(dir=".") as file:
+        return np.memmap(file, np.uint8, shape=shape)
 
 
 def load_pairs(pairs: Path, subset: str, faces: Faces) -> Pairs:

@@ -35,7 +35,7 @@ def text() -> str:
 def _without_titles(stage: dict[str, Any]) -> dict[str, Any]:
     """Drop the titles that pydantic derives from names; they say nothing new."""
     properties = {
-        name: {key: value for key, value in field.items() if key != "title"}
+        name: _nullable({key: value for key, value in field.items() if key != "title"})
         for name, field in stage["properties"].items()
     }
     return {
@@ -44,6 +44,14 @@ def _without_titles(stage: dict[str, Any]) -> dict[str, Any]:
         "properties": properties,
         "additionalProperties": False,
     }
+
+
+def _nullable(field: dict[str, Any]) -> dict[str, Any]:
+    """pydantic's "anyOf: this or null" as one type with null, which forms and checks read alike."""
+    if "anyOf" not in field:
+        return field
+    (kind,) = [option for option in field.pop("anyOf") if option != {"type": "null"}]
+    return {**field, **kind, "type": [kind["type"], "null"]}
 
 
 def main() -> None:

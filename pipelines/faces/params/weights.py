@@ -1,0 +1,24 @@
+"""Parameters of the weights stage."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Params(BaseModel, extra="forbid", frozen=True):
+    """Which published weights the training starts from."""
+
+    pretrained: Literal["none", "vggface2", "casia-webface"] = Field(
+        "none",
+        description="facenet-pytorch's weights for inception_resnet_v1 by the data they were learned from; none: from scratch, nothing is fetched",
+    )
+    sha256: str = Field(
+        "",
+        pattern="^([0-9a-f]{64})?$",
+        description="Of the published file; another is refused; empty: any, and it is printed",
+    )
+    url: str = Field(
+        "",
+        pattern="^(https?://.+)?$",
+        description="Where to fetch the file; empty: facenet-pytorch's release on GitHub",
+    )

@@ -1,0 +1,293 @@
+"""Training itself: losses, batches, kill and resume, several processes, what cannot be promised."""
+
+import hashlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_faces
+
+torch = pytest.importorskip("torch", reason="the stages' environment is needed: docker/stages.lock")
+
+from test_experiment_stages import run, workplace
+
+CPU = torch.device("cpu")
+TWO = [
+    sys.executable,
+    *["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"],
+]
+"""torchrun; the address because a container without a network has no name."""
+
+
+def learner_on_discs(people: int = 4, **params: object):
+    """A learner on 48 tiny faces, without augmentation."""
+    from facelib.faces import Faces
+    from facelib.learner import Learner
+
+    given = {"embedding": 16, "learning_rate": 0.01, "mirror": 0, "jitter": 0, "colour": 0, "erase": 0, "threads": 1}
+    recipe = importlib.import_module("params.train").Params(**{**given, **params}).recipe()
+    rng = np.random.default_rng(0)
+    looks = rng.uniform(0, 1, (people, 4, 4))
+    pixels = np.stack([np.asarray(tiny_faces.face(looks[i % people], rng)) for i in range(48)])
+    return Learner(recipe, Faces([str(i) for i in range(48)], [str(i % people) for i in range(48)], pixels), CPU)
+
+
+@pytest.mark.parametrize(
+    ("loss", "mining", "optimiser"),
+    [
+        ("cosface", "all", "adamw"),
+        ("arcface", "all", "sgd"),
+        ("softmax", "all", "adamw"),
+        ("triplet", "all", "adamw"),
+        ("triplet", "semihard", "adamw"),
+    ],
+)
+def test_every_loss_and_optimiser_learns(loss: str, mining: str, optimiser: str) -> None:
+    """By the share of faces whose nearest other face is the same person's."""
+    from facelib.embedder import embed
+
+    learner = learner_on_discs(loss=loss, mining=mining, optimiser=optimiser, batch=16, epochs=6)
+
+    def nearest_is_same() -> float:
+        vectors = embed(learner.embedder(), learner.feed.faces, 48)
+        scores = vectors @ vectors.T - 2 * np.eye(48)
+        return float((learner.labels.numpy()[scores.argmax(1)] == learner.labels.numpy()).mean())
+
+    for epoch in range(1, 7):
+        losses = [float(loss) for _, loss, _ in learner.epoch(epoch)]
+        assert np.isfinite(losses).all()
+    assert nearest_is_same() > 0.9
+
+
+def test_balanced_batches_draw_people_alike_and_nobody_twice() -> None:
+    from facelib.sampling import batches
+
+    counts = [50, 3, 20, 7, 30, 10]
+    labels = torch.repeat_interleave(torch.arange(6), torch.tensor(counts))
+    drawn = batches(labels, batch=8, faces_per_person=2, seed=1, epoch=1)
+    assert len(drawn) == 15
+    for rows in drawn:
+        people, faces = torch.unique(labels[rows], return_counts=True)
+        assert (len(people), set(faces.tolist())) == (4, {2})
+        assert len(set(rows.tolist())) == 8
+    often = torch.bincount(labels[torch.cat(drawn)])
+    assert often.max() - often.min() <= 2
+    few = batches(labels[:53], batch=16, faces_per_person=2, seed=1, epoch=1)  # two people only
+    assert all(torch.bincount(labels[rows]).tolist() == [8, 8] for rows in few)
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    from facelib.sampling import batches
+
+    labels = torch.arange(40) % 8
+    for per_person in (0, 2):
+        one, again, epoch, seed = (
+            torch.cat(batches(labels, 8, per_person, *at)) for at in ((1, 1), (1, 1), (1, 2), (2, 1))
+        )
+        assert torch.equal(one, again)
+        assert not torch.equal(one, epoch)
+        assert not torch.equal(one, seed)
+    assert sorted(torch.cat(batches(labels, 8, 0, 1, 1)).tolist()) == list(range(40))
+
+
+def test_streamed_faces_are_those_of_the_device(tmp_path: Path) -> None:
+    from facelib.feeding import Feed
+
+    faces = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
+    on_disk = np.memmap(tmp_path / "faces", np.uint8, "w+", shape=faces.shape)
+    on_disk[:] = faces
+    streamed, resident = Feed(on_disk, CPU, 1), Feed(faces, CPU, 1)
+    assert (streamed.resident, resident.resident) == (False, True)
+    rows = [torch.tensor([3, 1]), torch.tensor([0]), torch.tensor([19, 3])]
+    for a, b in zip(streamed.batches(rows), resident.batches(rows), strict=True):
+        assert torch.equal(a, b)
+    next(streamed.batches(rows))  # left in the middle: the reader ends too
+    with pytest.raises(IndexError):
+        list(streamed.batches([torch.tensor([20])]))
+
+
+def test_validation_loss_against_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    from facelib.validation import logistic_loss
+
+    rng = np.random.default_rng(0)
+    same = rng.random(400) < 0.3
+    scores = rng.normal(0, 0.1, 400) + 0.1 * same
+    model = LogisticRegression(C=1e9, class_weight="balanced", tol=1e-10).fit(scores[:, None] * 10, same)
+    weight = np.where(same, 0.5 / same.mean(), 0.5 / (~same).mean())
+    expected = log_loss(same, model.predict_proba(scores[:, None] * 10), sample_weight=weight)
+    assert logistic_loss(scores, same) == pytest.approx(expected, abs=1e-3)  # softened targets
+    assert logistic_loss(np.where(same, 1.0, 0.0), same) < 0.02
+    assert logistic_loss(np.zeros(400), same) == pytest.approx(np.log(2))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from facelib.checkpoints import Checkpoints
+
+    store = Checkpoints(tmp_path, "0123456789abcdef")
+    last_ones = torch.arange(6.0).reshape(2, 3).T  # not contiguous
+    for step in (1, 2, 3):
+        store.save(step, {"a": last_ones + step}, {"step": step, "loss": 0.1})
+    assert len(list(tmp_path.iterdir())) == 2
+    assert Checkpoints(tmp_path, "f" * 16).load() is None
+    step, tensors, values = store.load()  # type: ignore[misc]
+    assert (step, values) == (3, {"step": 3, "loss": 0.1})
+    assert torch.equal(tensors["a"], last_ones + 3)
+    last = max(tmp_path.iterdir())
+    last.write_bytes(last.read_bytes()[:-5])
+    assert store.load()[0] == 2  # type: ignore[index]
+    assert f"checkpoint {last.name} is damaged" in capsys.readouterr().out
+    store.remove()
+    assert list(tmp_path.iterdir()) == []
+    assert store.load() is None
+
+
+RECIPE = {"epochs": 6, "ema": 0.9, "faces_per_person": 4}
+"""With all that a checkpoint has to bring back."""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = workplace(tmp_path_factory.mktemp("whole") / "faces")
+    tiny_faces.params(folder, **RECIPE)
+    run(folder, "train", CHECKPOINTS="")
+    return folder
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    names = ("models/model.safetensors", "results/training.csv", "results/training.json")
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def test_killed_at_half_and_started_again_gives_the_same_weights(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = workplace(tmp_path / "faces")
+    tiny_faces.params(folder, **RECIPE)
+    parameters = json.loads((folder / "params.yaml").read_text())
+    parameters["train"]["checkpoint_seconds"] = 0  # after every step
+    (folder / "params.yaml").write_text(json.dumps(parameters))
+    kept = tmp_path / "checkpoints"
+    environment = {**os.environ, "LIVE": str(tmp_path / "live"), "CHECKPOINTS": str(kept)}
+    training = subprocess.Popen([sys.executable, "train.py"], cwd=folder, env=environment, stdout=subprocess.PIPE)
+    half = 17  # of 30 steps: in the middle of an epoch
+    while not any(int(path.name[:9]) >= half for path in kept.glob("*.safetensors")):
+        assert training.poll() is None
+        time.sleep(0.002)
+    training.send_signal(signal.SIGKILL)
+    training.wait()
+    assert not (folder / "models" / "model.safetensors").exists()
+    done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "train: goes on after step" in done.stdout
+    assert outputs(folder) == outputs(uninterrupted)
+
+
+def test_a_training_told_to_end_saves_first(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facelib.checkpoints import Checkpoints
+    from facelib.faces import load_faces, load_pairs
+    from facelib.fitting import Fit
+
+    data = uninterrupted / "data"
+    faces = load_faces(data / "aligned", data / "split.parquet", "val")
+    pairs = load_pairs(data / "pairs.parquet", "val", faces)
+    store = Checkpoints(tmp_path / "checkpoints", "0" * 16)
+    monkeypatch.setenv("LIVE", str(tmp_path / "live"))
+    fit = Fit(learner_on_discs(batch=16, epochs=3), faces, pairs, store)
+    fit._end_soon()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            fit.run()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert end.value.code == 143  # above 128: tried again
+    assert store.load()[0] == 1  # type: ignore[index]
+
+
+def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("two_processes.py"))
+    done = subprocess.run([*TWO, script, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first["processes"] == second["processes"] == 2
+    for process in (first, second):
+        assert process["worst"] < 1e-5 < 1e-2 < process["largest"]
+    assert first["weights"] == second["weights"]
+
+
+@pytest.mark.long
+def test_two_processes_train_to_the_same_bytes_twice_and_not_to_those_of_one(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    made = []
+    for name in ("a", "b"):
+        folder = workplace(tmp_path / name / "faces")
+        tiny_faces.params(folder, **RECIPE)
+        environment = {**os.environ, "CHECKPOINTS": "", "LIVE": str(tmp_path / name / "live")}
+        done = subprocess.run([*TWO, "train.py"], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "by 2 processes" in done.stdout
+        lines = [json.loads(line) for line in (tmp_path / name / "live" / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if line["name"] == "loss"] == list(range(1, 31))  # one of them writes
+        made.append(outputs(folder))
+    assert made[0] == made[1]
+    assert made[0] != outputs(uninterrupted)
+
+
+def test_what_cannot_be_deterministic_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from facelib.learner import Learner  # noqa: F401 - accelerate reads WORLD_SIZE when it is first used
+
+    train, params = importlib.import_module("train"), importlib.import_module("params.train")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(SystemExit, match="4 GPUs add up .* set train.deterministic to false"):
+        train.prepare(params.Params().recipe(), torch.device("cuda"))
+
+
+def test_choices_that_this_cpu_cannot_make_are_refused() -> None:
+    with pytest.raises(SystemExit, match="only a GPU computes"):
+        learner_on_discs(precision="fp16")
+
+
+def test_a_backbone_brings_its_own_defaults_and_says_so() -> None:
+    params = importlib.import_module("params.train").Params
+    for backbone, embedding in (("small", 128), ("mobilefacenet", 128), ("inception_resnet_v1", 512)):
+        assert params(backbone=backbone).recipe().embedding == embedding
+    assert params(loss="triplet").recipe().faces_per_person > 1
+    given = params(backbone="inception_resnet_v1", epochs=3)
+    assert given.recipe().epochs == given.recipe(pretrained=True).epochs == 3
+    assert given.recipe(pretrained=True).learning_rate < given.recipe().learning_rate
+    said = given.recipe().chosen(given)
+    assert "embedding 512" in said
+    assert "epochs" not in said
+
+
+def test_patience_ends_a_training_and_the_reason_is_kept(uninterrupted: Path) -> None:
+    kept = json.loads((uninterrupted / "results" / "training.json").read_text())
+    assert kept["kept_because"] == "highest validation auc of 6 epochs"
+    assert kept["kept_step"] == kept["kept_epoch"] * 5
+    from facelib.fitting import Best, Fit
+
+    fit = Fit.__new__(Fit)
+    fit.learner = learner_on_discs(batch=16, patience=2)
+    fit.recipe, fit.history, fit.best = fit.learner.recipe, [{}, {}, {}], Best(2, 6, 0.5)
+    assert not fit._patience_is_over()
+    fit.history.append({})
+    assert fit._patience_is_over()
+
+
+def test_a_snapshot_that_the_pairs_cannot_resolve_is_refused() -> None:
+    from facelib.validation import value
+
+    with pytest.raises(SystemExit, match="too few validation pairs .* set train.snapshot to auc"):
+        value({"auc": 0.9}, "tar_at_far_0.01")
+    assert value({"loss": 0.3}, "loss") == -0.3
