@@ -127,7 +127,7 @@ def test_validation_loss_against_scikit_learn() -> None:
     expected = log_loss(same, model.predict_proba(scores[:, None] * 10), sample_weight=weight)
     assert logistic_loss(scores, same) == pytest.approx(expected, abs=1e-3)  # softened targets
     assert logistic_loss(np.where(same, 1.0, 0.0), same) < 0.02
-    assert logistic_loss(np.zeros(400), same) == pytest.approx(np.log(2))
+    assert logistic_loss(np.zeros(400), same) == pytest.approx(np.log(2), abs=1e-4)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
