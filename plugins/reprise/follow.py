@@ -23,7 +23,7 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
     dag_id = pipeline.name
     order = [OPEN, *(stage.task_id for stage in pipeline.stages), RECORD, GATE]
     shown: dict[str, Any] = {}
-    spoke = time.monotonic()
+    spoke, pause = time.monotonic(), _PROGRESS_SECONDS
     while True:
         state = airflow.run(dag_id, run_id)["state"]
         tasks = {t["task_id"]: t for t in airflow.tasks(dag_id, run_id)}
@@ -36,11 +36,14 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
                 _say(airflow, pipeline, run_id, task, console)
         if state in ("success", "failed"):
             return str(state)
-        if time.monotonic() - spoke > _PROGRESS_SECONDS:
-            spoke = time.monotonic()
+        if time.monotonic() - spoke > pause:
+            asked = time.monotonic()
             for task in tasks.values():
                 if task["state"] == "running":
                     shown["said"] = _say_progress(airflow, dag_id, run_id, task, console, shown.get("said", ""))
+            # Airflow sends a log as a whole: a long one is asked for seldom.
+            spoke = time.monotonic()
+            pause = max(_PROGRESS_SECONDS, 20 * (spoke - asked))
         time.sleep(_POLL_SECONDS)
 
 
@@ -61,7 +64,10 @@ def _say_progress(
     airflow: Airflow, dag_id: str, run_id: str, task: Mapping[str, Any], console: Console, said: str
 ) -> str:
     """The task's last line, unless it was ``said`` before; returns it."""
-    lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
+    try:
+        lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
+    except RepriseError:  # progress is not worth the run's end: a log may be too long to be sent in time
+        return said
     last = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("::")), "")
     if last and last != said:
         console.print(f"  {task['task_id']:<12} [dim]{escape(last[:160])}[/]", highlight=False)

@@ -70,6 +70,26 @@ def test_orphans_are_found_by_their_labels_and_others_left_alone(stack: Stack, f
 
 
 @pytest.mark.long
+def test_a_remote_that_is_away_for_a_moment_is_asked_again(stack: Stack, first: Run) -> None:
+    """A file in its place: nobody, root included, can write below it. The push fails, the next try finishes."""
+    run_id = stack.start("away", {"rank.seconds": 9})
+    stack.wait_for_container(run_id)
+    remote, kept = stack.root / "var/remote", stack.root / "var/remote.kept"
+    remote.rename(kept)
+    remote.touch()
+    try:
+        until(lambda: tasks(stack, run_id)["rank"][0] in ("up_for_retry", "failed"), 120, "the push is refused")
+    finally:
+        remote.unlink()
+        kept.rename(remote)
+    assert stack.wait_for_end("words", run_id) == "success"
+    state, attempts = tasks(stack, run_id)["rank"]
+    assert state == "success"
+    assert attempts > 1
+    assert "stage rank: dvc push" in "\n".join(stack.airflow.log("words", run_id, "rank", 1))
+
+
+@pytest.mark.long
 def test_a_killed_worker_is_noticed_within_a_minute_and_its_container_removed(stack: Stack, first: Run) -> None:
     run_id = stack.start("kill9", {"rank.seconds": 20})
     orphan = stack.wait_for_container(run_id)
