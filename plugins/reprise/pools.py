@@ -16,7 +16,8 @@ def limits(meta: Meta, settings: Settings) -> dict[str, Any]:
     task runs at a time, whatever the run: the next finds in the memo what it did, and no partition is done twice.
     """
     one_by_one = {"max_active_tis_per_dag": 1} if meta.partitioned else {}
-    pool = {"pool": GPU, "pool_slots": min(meta.gpus, int(settings.gpu_slots))} if meta.gpus else {}
+    slots = min(meta.gpus, int(settings.gpu_slots))
+    pool = {"pool": GPU, "pool_slots": slots} if slots else {}
     return {**pool, **one_by_one, "priority_weight": meta.priority}
 
 

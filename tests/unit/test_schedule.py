@@ -68,4 +68,5 @@ def test_limits() -> None:
     assert pools.limits(Meta(), Settings()) == {"priority_weight": 1}
     assert pools.limits(Meta(gpus=1, priority=5), Settings()) == {"pool": "gpu", "pool_slots": 1, "priority_weight": 5}
     assert pools.limits(Meta(gpus=4), Settings(gpu_slots="2"))["pool_slots"] == 2
+    assert "pool" not in pools.limits(Meta(gpus=1), Settings(gpu_slots="0"))  # no pool has less than one slot
     assert pools.limits(Meta(partitioned=True), Settings())["max_active_tis_per_dag"] == 1
