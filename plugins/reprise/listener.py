@@ -1,6 +1,8 @@
 """End the MLflow run of a DAG run that failed or was cancelled (a finished one is ended by its record); make the pool."""
 
 import threading
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from airflow.listeners import hookimpl
@@ -9,6 +11,17 @@ from reprise import pools
 from reprise.outbox import Outbox
 from reprise.settings import load as load_settings
 from reprise.tracking import Tracker, bare_heading
+
+# DVC imports most of itself on first use: what a pull, a commit and a push were seen to import.
+_NEEDED = (
+    *("reprise.opening", "reprise.recording", "reprise.render"),
+    *("dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.utils.serialize", "dvc.utils.strictyaml"),
+    *(f"dvc.repo.{part}" for part in ("artifacts", "brancher", "datasets", "index", "metrics", "params", "plots")),
+    *("dvc.stage.cache", "dvc.stage.loader", "dvc.stage.serialize"),
+    *("dvc_data.hashfile.db.local", "dvc_data.hashfile.status"),
+    *("dvc_data.index.checkout", "dvc_data.index.collect", "dvc_data.index.fetch"),
+    *("networkx", "scmrepo.git"),
+)
 
 
 @hookimpl
@@ -20,19 +33,10 @@ def on_starting(component: Any) -> None:
 
 
 def preload() -> None:
-    """Import what tasks need, once: LocalExecutor's tasks are forks of the scheduler and find it there.
-
-    DVC alone takes 1.6 s of CPU, Docker's client half a second.
-    """
-    import dvc.repo
-    import dvc.stage.cache
-    import dvc.stage.loader
-    import dvc.stage.serialize
-    import dvc.utils.serialize  # noqa: F401
-
-    import reprise.opening
-    import reprise.recording
-    import reprise.render  # noqa: F401
+    """Import what tasks need, once: LocalExecutor's tasks are forks of the scheduler and find it there."""
+    for name in _NEEDED:
+        with suppress(ImportError):  # a name that moved costs the tasks time, nothing else
+            import_module(name)
 
 
 @hookimpl
