@@ -30,9 +30,9 @@ STAGES = ("download", "detect", "align")
 IDENTITY = ("-c", "user.name=Benchmark", "-c", "user.email=benchmark@localhost")
 FOLDERS = {
     "stages": {
-        "download": {"cmd": "python ../folder_stages.py download", "deps": ["listing.txt"], "outs": ["photos"]},
-        "detect": {"cmd": "python ../folder_stages.py detect", "deps": ["photos"], "outs": ["faces"]},
-        "align": {"cmd": "python ../folder_stages.py align", "deps": ["photos", "faces"], "outs": ["aligned"]},
+        "download": {"cmd": "python ../folders/stages.py download", "deps": ["listing.txt"], "outs": ["photos"]},
+        "detect": {"cmd": "python ../folders/stages.py detect", "deps": ["photos"], "outs": ["faces"]},
+        "align": {"cmd": "python ../folders/stages.py align", "deps": ["photos", "faces"], "outs": ["aligned"]},
     }
 }
 

@@ -1,7 +1,7 @@
 """The stages download, detect and align as people write them for DVC today: a folder of files in, a folder of files out.
 
 Same networks, decoder and alignment as pipelines/faces (its folder must be on PYTHONPATH); only the files differ.
-usage: python folder_stages.py STAGE      with INBOX set for download
+usage: python stages.py STAGE      with INBOX set for download
 """
 
 import json
