@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import WORDS, Stack, commit
+from conftest import WORDS, Stack
+
+from reprise import git
 
 
 def refused(stack: Stack, *args: str) -> str:
@@ -81,14 +83,9 @@ def test_less_disk_than_needed(stack: Stack, inbox: tuple[str, str], tmp_path: P
 
 @pytest.fixture
 def other(stack: Stack) -> str:
-    """A revision that has a stage more than what is checked out."""
-    definition = stack.root / WORDS / "dvc.yaml"
-    before = definition.read_text()
-    definition.write_text(before + "  shout:\n    cmd: 'true > loud'\n    outs: [loud]\n")
-    revision = commit(stack.root, "A stage more")
-    definition.write_text(before)
-    commit(stack.root, "Without it")
-    return revision
+    """A revision that has a stage more than what is checked out, on no branch: Airflow never sees its dvc.yaml."""
+    more = (stack.root / WORDS / "dvc.yaml").read_text() + "  shout:\n    cmd: 'true > loud'\n    outs: [loud]\n"
+    return git.commit_files(stack.root, git.resolve(stack.root, "HEAD"), {f"{WORDS}/dvc.yaml": more.encode()}, "More")
 
 
 def test_revision_with_other_stages(stack: Stack, inbox: tuple[str, str], other: str) -> None:
