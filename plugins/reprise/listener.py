@@ -1,5 +1,6 @@
 """End the MLflow run of a DAG run that failed or was cancelled (a finished one is ended by its record); make the pool."""
 
+import sys
 import threading
 from contextlib import suppress
 from importlib import import_module
@@ -26,8 +27,11 @@ _NEEDED = (
 
 @hookimpl
 def on_starting(component: Any) -> None:
-    """Called as the scheduler starts, and by every other component and every task: those are passed over."""
-    if getattr(component, "job_type", "") == "SchedulerJob":
+    """Called as the scheduler starts, and by every other component and every task: those are passed over.
+
+    A job does not know yet of which type it is (Airflow calls from its constructor); the command line does.
+    """
+    if type(component).__name__ == "Job" and sys.argv[1:2] == ["scheduler"]:
         pools.ensure(load_settings())
         preload()
 
