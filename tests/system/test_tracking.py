@@ -208,7 +208,7 @@ def test_compare_shows_what_differs(stack: Stack, survivor: tuple[Run, dict[str,
     assert "<svg" in page and run.run_id in page and "no plots of" not in page
     refused = stack.cli("compare", run.run_id, "words-survivors", check=False)
     assert refused.returncode == 1
-    assert "did you mean words-survivor?" in refused.stdout and "make status" in refused.stdout
+    assert "did you mean words-survivor" in refused.stdout and "make status" in refused.stdout
 
 
 @pytest.mark.long
