@@ -95,6 +95,11 @@ def verdict(done: Mapping[str, Any]) -> str:
     return f"ran {worked} of {there}" if worked < there and done["verdict"] == "ran" else str(done["verdict"])
 
 
+def _named(paths: list[str], most: int = 3) -> str:
+    """The first few by name, the others by number: a row of a table stays a row."""
+    return ", ".join(paths[:most]) + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
 def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:
     """What each stage did: took, cached or ran, outputs, bytes."""
     table = Table(title=f"{pipeline.name}: run {run_id}", title_justify="left")
@@ -115,7 +120,7 @@ def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:
             stage.name,
             verdict(done),
             f"{tasks[stage.task_id]['duration'] or 0:.1f} s",
-            ", ".join(out["path"] for out in outs),
+            _named([out["path"] for out in outs]),
             str(sum(out.get("nfiles", 1) for out in outs)),
             f"{sum(out.get('size', 0) for out in outs):,}",
         )

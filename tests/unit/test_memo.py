@@ -184,6 +184,7 @@ def test_two_at_once_on_one_cache_get_the_same(place: Path) -> None:
     assert Node(place, "other").run(4)["done"] == {"take": [], "count": []}
 
 
+@pytest.mark.long
 def test_the_remote_may_be_an_object_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import boto3
     from moto.server import ThreadedMotoServer
