@@ -8,6 +8,9 @@ import requests
 
 from reprise.errors import RepriseError
 
+#: How often a request is made while SQLite is busy: each wait lasts as long as SQLite's own, 5 s.
+TRIES = 3
+
 
 class NotThere(RepriseError):
     """The server knows no such DAG, run or task."""
@@ -33,10 +36,13 @@ class Airflow:
 
         :raises RepriseError: with the server's own explanation, or where it does not answer.
         """
-        try:
-            answer = self.session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **kwargs)
-        except requests.RequestException as error:
-            raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
+        for _ in range(TRIES):
+            try:
+                answer = self.session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **kwargs)
+            except requests.RequestException as error:
+                raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
+            if not _database_was_busy(answer):
+                break
         if not answer.ok:
             kind = NotThere if answer.status_code == 404 else RepriseError
             raise kind(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
@@ -106,6 +112,15 @@ def _line(entry: Any) -> str:
         f"\n{error.get('exc_type')}: {error.get('exc_value')}" for error in entry.get("error_detail") or []
     )
     return f"{entry.get('event', '')}{detail}"
+
+
+def _database_was_busy(answer: requests.Response) -> bool:
+    """Whether the server undid the request because SQLite was locked.
+
+    Airflow writes its audit log on the event loop: where that meets a task's own write in the same
+    process, each waits for the other until SQLite gives up, and nothing of the request was done.
+    """
+    return answer.status_code == 500 and "Database error" in _detail(answer)
 
 
 def _detail(answer: requests.Response) -> str:

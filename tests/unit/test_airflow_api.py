@@ -1,0 +1,54 @@
+"""Airflow's REST API, spoken to a real HTTP server that is busy at first."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from reprise.airflow_api import TRIES, Airflow
+from reprise.errors import RepriseError
+
+BUSY = {"detail": {"reason": "Database error", "message": "Serious error"}}
+
+
+@contextmanager
+def server(busy: int) -> Iterator[tuple[str, list[str]]]:
+    """Its address, and the requests it got; the first ``busy`` of them meet a locked database."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(200, {"access_token": "x"})
+
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.reply(500, BUSY) if len(asked) <= busy else self.reply(200, {"done": True})
+
+        def reply(self, status: int, body: object) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}", asked
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def test_a_busy_database_is_asked_again() -> None:
+    with server(busy=TRIES - 1) as (url, asked):
+        assert Airflow(url).call("POST", "dags/d/clearTaskInstances", json={"a": 1}) == {"done": True}
+    assert asked == ['{"a": 1}'] * TRIES
+
+
+def test_a_database_that_stays_busy_is_an_error() -> None:
+    with server(busy=TRIES) as (url, asked), pytest.raises(RepriseError, match="Database error"):
+        Airflow(url).call("POST", "dags/d/clearTaskInstances", json={"a": 1})
+    assert len(asked) == TRIES
