@@ -82,7 +82,7 @@ datadiff: .venv/.synced ## what the data of two runs differ in, with pictures: R
 	@$(REPRISE) datadiff $(RUNS)
 
 image: setup ## build the image that the stages run in
-	@$(PYTHON) -m reprise.image
+	@$(PYTHON) -m reprise.machine.image
 
 check: .venv/.synced ## format, lint, types, locks, schema, no data or secrets: what a commit is checked for
 	@.venv/bin/pre-commit run --all-files
@@ -101,7 +101,8 @@ test-long: image ## the tests that take longer
 	@uv=$$(docker/ensure-uv); "$$uv" sync --frozen --inexact --quiet --group cluster
 	@command -v redis-server >/dev/null && ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || docker/apt-install postgresql redis-server
 	@docker/repro python -m pytest tests/pipeline -p no:cacheprovider -m long || [ $$? = 5 ]
-	@.venv/bin/python -m pytest tests/unit tests/system -m long
+	@.venv/bin/python -m pytest tests/unit -m long
+	@.venv/bin/python -m pytest tests/system -m long
 
 test: check test-unit test-pipeline test-system ## all of the above but test-long
 

@@ -20,8 +20,10 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from reprise import image, inbox, params
+from reprise.machine import image
+from reprise.pipeline import params
 from reprise.settings import ROOT
+from reprise.sources import inbox
 
 FACES = ROOT / "pipelines/faces"
 STAGES = ("download", "detect", "align", "clean", "split", "train", "evaluate")

@@ -106,7 +106,7 @@ class Repro:
             (self.root / self.pipeline).mkdir()
             (self.root / self.pipeline / "dvc.yaml").write_text(yaml.safe_dump(FOLDERS))
         _, self.image = run(
-            [sys.executable, "-m", "reprise.image", "--repro"], ROOT, {**os.environ, "PYTHONPATH": "plugins"}
+            [sys.executable, "-m", "reprise.machine.image", "--repro"], ROOT, {**os.environ, "PYTHONPATH": "plugins"}
         )
 
     def step(self, inbox: Path) -> dict[str, float]:

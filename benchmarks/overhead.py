@@ -29,7 +29,7 @@ _CHAIN = """\
     deps: [{before}]
     outs: [s{n}.txt]
 """
-_DAG = '"""The chain."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/chain", schedule=None)\n'
+_DAG = '"""The chain."""\n\nfrom reprise.dag.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/chain", schedule=None)\n'
 _BARE = '''"""As many empty tasks."""
 
 import datetime as dt

@@ -4,15 +4,15 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from reprise import listener
-from reprise.schedule import OnRequest
+from reprise.dag import listener
+from reprise.dag.schedule import OnRequest
 
 _RUN = "/reprise/runs/{DAG_ID}/{RUN_ID}"
 
 
 async def _pages(scope: Any, receive: Any, send: Any) -> None:
     """The API server's pages, imported on the first request: every task process loads this file as well."""
-    from reprise.web import app
+    from reprise.ui.web import app
 
     await app(scope, receive, send)
 

@@ -11,12 +11,14 @@ from typing import Any
 
 from rich.console import Console
 
-from reprise import git, manifest, params, services
+from reprise import git
 from reprise.errors import BadInput, RepriseError
+from reprise.machine import services
 from reprise.messages import GATE, OPEN, RECORD
+from reprise.pipeline import manifest, params
 from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
-from reprise.stores import absolute
+from reprise.sources.stores import absolute
 
 console = Console(soft_wrap=True)
 
@@ -97,27 +99,28 @@ def _up(settings: Settings, args: argparse.Namespace) -> None:
 
 
 def _clean(settings: Settings, _: argparse.Namespace) -> None:
-    from reprise.janitor import clean
+    from reprise.stage.janitor import clean
 
     for line in clean(settings):
         console.print(f"removed what a lost task left: {line}", highlight=False)
 
 
 def _datadiff(settings: Settings, args: argparse.Namespace) -> None:
-    from reprise import tools
+    from reprise.commands import tools
 
     tools.datadiff(settings, args.runs)
 
 
 def _gallery(settings: Settings, args: argparse.Namespace) -> None:
-    from reprise import tools
+    from reprise.commands import tools
 
     tools.gallery(settings, args.pipeline.rstrip("/"), args.data, args.run)
 
 
 def _list(settings: Settings, args: argparse.Namespace) -> None:
     """A record brings its own listing: what it saw is not to be overwritten by what there is now. So with its champion."""
-    from reprise import champion, inbox
+    from reprise.run import champion
+    from reprise.sources import inbox
 
     pipeline = manifest.load(args.checkout, args.pipeline, settings.var / "manifests")
     champion.bring(settings, pipeline, args.checkout / args.pipeline)
@@ -136,8 +139,8 @@ def _airflow(settings: Settings, args: argparse.Namespace) -> None:
 
 
 def _backfill(settings: Settings, args: argparse.Namespace) -> None:
-    from reprise import backfill
     from reprise.airflow_api import Airflow
+    from reprise.commands import backfill
 
     first, last = backfill.date(args.first), backfill.date(args.last)
     request = _request(settings, args)
@@ -160,8 +163,9 @@ def _backfill(settings: Settings, args: argparse.Namespace) -> None:
 
 
 def _history(settings: Settings, args: argparse.Namespace) -> None:
-    from reprise import history, records
-    from reprise.tracking import Tracker
+    from reprise.commands import history
+    from reprise.run import records
+    from reprise.tracking.mlflow_server import Tracker
 
     pipeline = args.pipeline.rstrip("/")
     found = history.rows(records.every(settings.origin, pipeline), Tracker(settings.mlflow))
@@ -178,7 +182,7 @@ def _history(settings: Settings, args: argparse.Namespace) -> None:
 
 def _status(settings: Settings, _: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
-    from reprise.unsent import left
+    from reprise.tracking.unsent import left
 
     if not services.running(settings):
         console.print("services: none is running; start them: make up")
@@ -195,14 +199,14 @@ def _status(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _compare(settings: Settings, args: argparse.Namespace) -> None:
-    from reprise.compare import show
+    from reprise.commands.compare import show
 
     page = show(settings, [name for given in args.runs for name in given.split()], console)
     console.print(f"  page      {os.path.relpath(page)}", highlight=False)
 
 
 def _tensorboard(settings: Settings, _: argparse.Namespace) -> None:
-    from reprise.tensorboard import serve
+    from reprise.tracking.tensorboard import serve
 
     serve(settings)
 
@@ -216,7 +220,7 @@ def _logs(settings: Settings, args: argparse.Namespace) -> None:
 
 def _run(settings: Settings, args: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
-    from reprise.follow import follow, stage_table, why_failed
+    from reprise.commands.follow import follow, stage_table, why_failed
 
     request = _request(settings, args)
     pipeline = _preflight(settings, request)
@@ -255,7 +259,7 @@ def _conf(request: Any) -> dict[str, Any]:
 
 def _request(settings: Settings, args: argparse.Namespace) -> Any:
     """The command line as a request; its revision is pinned now, so that a commit made meanwhile changes nothing."""
-    from reprise.opening import Request
+    from reprise.run.opening import Request
 
     changed = git.uncommitted(ROOT)
     if args.revision == "HEAD" and changed:
@@ -281,7 +285,8 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
 
 def _preflight(settings: Settings, request: Any) -> Any:
     """What `open` will check, before anything is started: the answer comes in a second."""
-    from reprise.opening import check, clear, task_folder
+    from reprise.folders import clear, task_folder
+    from reprise.run.opening import check
 
     folder = task_folder(settings, request.dag_id, request.run_id, "preflight")
     try:
@@ -311,10 +316,10 @@ def _wait_for_dag(settings: Settings, airflow: Any, path: str, seconds: float = 
 
 def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, took: float) -> None:
     """Metrics, the record's commit, and where to look."""
-    from reprise.results import fetch
-    from reprise.spans import joined
-    from reprise.tracking import Tracker
-    from reprise.wandb_run import wandb_place
+    from reprise.commands.spans import joined
+    from reprise.run.results import fetch
+    from reprise.tracking.mlflow_server import Tracker
+    from reprise.tracking.wandb_run import wandb_place
 
     for name, told in joined(recorded["metrics"]).items():
         console.print(f"  {name:<28} {told}", highlight=False)

@@ -2,7 +2,7 @@
 
 from typing import Any, NotRequired, TypedDict
 
-from reprise.tracking import Heading
+from reprise.tracking.mlflow_server import Heading
 
 Entry = dict[str, Any]
 """A stage's entry in dvc.lock: cmd, deps, params and outs with their hashes."""
@@ -41,7 +41,7 @@ class Opened(TypedDict):
     inbox: str | None
     as_of: str | None
     relisted: dict[str, dict[str, Any]]
-    """Arrival dates that are not as an earlier run took them: :mod:`reprise.relisted`."""
+    """Arrival dates that are not as an earlier run took them: :mod:`reprise.run.relisted`."""
     images: dict[str, str]
     """Stage → image name."""
     image_id: str

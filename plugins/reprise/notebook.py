@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reprise import records
 from reprise.errors import BadInput
+from reprise.run import records
 from reprise.settings import Settings, load
 from reprise.workspace import Workspace
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from reprise import git
 from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.messages import Entry
-from reprise.notes import Notes
-from reprise.pipeline import Stage
+from reprise.pipeline.stages import Stage
 from reprise.settings import ROOT, Settings
+from reprise.stage.notes import Notes
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -158,7 +158,7 @@ def _clone(root: Path) -> None:
     for name in ("words", "days"):
         shutil.copytree(ROOT / "tests/pipelines" / name, root / "pipelines" / name)
         (root / f"dags/{name}.py").write_text(
-            f'"""Texts."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/{name}", schedule="0 0 * * 1")\n'
+            f'"""Texts."""\n\nfrom reprise.dag.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/{name}", schedule="0 0 * * 1")\n'
         )
     (root / "dags/undated.py").write_text(
         '"""By hand only."""\n\nfrom airflow.sdk import DAG\n\ndag = DAG("undated", schedule=None)\n'

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import pytest
 from conftest import WORDS, Stack
 
-from reprise import backfill, git, records
+from reprise import git
+from reprise.commands import backfill
 from reprise.errors import BadInput, RepriseError
+from reprise.run import records
 
 DAYS = "pipelines/days"
 FROM, TO = "2026-08-03", "2026-08-10"

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from conftest import ROOT, WORDS, Run, Stack, commit, docker
 
-from reprise.image import image_name
+from reprise.machine.image import image_name
 
 
 def until(true: Callable[[], bool], seconds: float, what: str) -> float:

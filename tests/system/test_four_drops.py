@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, Stack
 
-from reprise import records
-from reprise.champion import ALIAS
-from reprise.tracking import Tracker
+from reprise.run import records
+from reprise.run.champion import ALIAS
+from reprise.tracking.mlflow_server import Tracker
 
 pytestmark = pytest.mark.long
 

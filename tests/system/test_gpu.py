@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from reprise.image import image_name
-from reprise.pipeline import Meta, Pipeline, Stage
+from reprise.machine.image import image_name
+from reprise.pipeline.stages import Meta, Pipeline, Stage
 
 
 def created(monkeypatch: pytest.MonkeyPatch, meta: Meta, runtimes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The device that the operator chose, and what Docker says of the container it created for the stage."""
-    from reprise.stage_operator import StageOperator
+    from reprise.stage.operator import StageOperator
 
     stage = Stage("train", "true", meta=meta)
     operator = StageOperator(pipeline=Pipeline("pipelines/p", (stage,)), stage=stage, task_id="train")

@@ -45,7 +45,7 @@ def dates(stack: Stack) -> list[Path]:
     definition = yaml.safe_load((folder / "dvc.yaml").read_text())
     (folder / "dvc.yaml").write_text(yaml.safe_dump(data_stages(definition), sort_keys=False))
     (stack.root / "dags/drops.py").write_text(
-        f'"""Drops."""\n\nfrom reprise.render import pipeline_dag\n\ndag = pipeline_dag("{DROPS}")\n'
+        f'"""Drops."""\n\nfrom reprise.dag.render import pipeline_dag\n\ndag = pipeline_dag("{DROPS}")\n'
     )
     commit(stack.root, "The data stages alone")
     return sorted(LFW.iterdir())

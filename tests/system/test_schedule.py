@@ -21,8 +21,8 @@ os.environ["AIRFLOW_CONN_SMTP_DEFAULT"] = (
     "smtp://127.0.0.1:{port}/?disable_ssl=true&disable_tls=true&from_email=reprise%40example.org"
 )
 os.environ["REPRISE_SCHEDULE"] = "on"
-from reprise.notify import mail
-from reprise.render import pipeline_dag
+from reprise.dag.notify import mail
+from reprise.dag.render import pipeline_dag
 
 dag = pipeline_dag("pipelines/ticking", schedule="* * * * *", notify=[mail("team@example.org")])
 del os.environ["REPRISE_SCHEDULE"]
@@ -32,8 +32,8 @@ WATCHED = '''"""Texts, when there are new ones."""
 import os
 
 os.environ["REPRISE_INBOX"] = {inbox!r}
-from reprise.render import pipeline_dag
-from reprise.schedule import when_new_data
+from reprise.dag.render import pipeline_dag
+from reprise.dag.schedule import when_new_data
 
 dag = pipeline_dag("pipelines/watched", schedule=when_new_data(at_most="daily"))
 '''

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from reprise import image
+from reprise.machine import image
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCTION = ["--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "ALL", "-u", "12345:12345"]

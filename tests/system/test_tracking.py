@@ -15,10 +15,11 @@ import pytest
 import requests
 from conftest import WORDS, Run, Stack
 
-from reprise import git, services
-from reprise.points import Point
+from reprise import git
+from reprise.machine import services
 from reprise.settings import Settings
-from reprise.tracking import Tracker, bare_heading
+from reprise.tracking.mlflow_server import Tracker, bare_heading
+from reprise.tracking.points import Point
 
 
 def mlflow(stack: Stack, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from dvc.fs import LocalFileSystem
 
-from reprise.checkpoints import INSIDE, Checkpoints
+from reprise.stage.checkpoints import INSIDE, Checkpoints
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from reprise import git
-from reprise.comparing import ABSENT, compare
-from reprise.curves import _columns, draw
+from reprise.commands.comparing import ABSENT, compare
+from reprise.commands.curves import _columns, draw
 from reprise.errors import BadInput
-from reprise.records import Record
+from reprise.run.records import Record
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reprise.errors import BadInput
-from reprise.inbox import list_inbox
+from reprise.sources.inbox import list_inbox
 
 SHA = "0" * 64
 

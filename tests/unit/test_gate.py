@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reprise import champion, gate, manifest
 from reprise.errors import BadInput, RepriseError
 from reprise.messages import Champion, Recorded
-from reprise.pipeline import Artifact, Meta, Out, Pipeline, Stage
+from reprise.pipeline import manifest
+from reprise.pipeline.stages import Artifact, Meta, Out, Pipeline, Stage
+from reprise.run import champion, gate
 from reprise.settings import Settings
 from reprise.workspace import Workspace
 

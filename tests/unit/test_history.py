@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reprise import backfill, history
+from reprise.commands import backfill, history
 from reprise.errors import BadInput, RepriseError
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reprise import buildhost, image
 from reprise.errors import DockerUnavailable, RepriseError
+from reprise.machine import buildhost, image
 
 ROOT = Path(__file__).resolve().parents[2]
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"

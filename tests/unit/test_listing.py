@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reprise.errors import BadInput
-from reprise.inbox import dump, list_inbox
+from reprise.sources.inbox import dump, list_inbox
 
 
 def fill(inbox: Path, *names: str) -> str:

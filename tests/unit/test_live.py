@@ -12,15 +12,15 @@ import pytest
 import requests
 from PIL import Image
 
-from reprise import usage, wandb_run
 from reprise.errors import RepriseError, ServerAway
-from reprise.live import Live
-from reprise.outbox import Outbox
-from reprise.points import BATCH, Point, Tail, read_points, write_points
 from reprise.settings import Settings
-from reprise.tensorboard import Board
-from reprise.tracking import Tracker, bare_heading
-from reprise.unsent import hand_on, left, send_left, take_on
+from reprise.tracking import usage, wandb_run
+from reprise.tracking.live import Live
+from reprise.tracking.mlflow_server import Tracker, bare_heading
+from reprise.tracking.outbox import Outbox
+from reprise.tracking.points import BATCH, Point, Tail, read_points, write_points
+from reprise.tracking.tensorboard import Board
+from reprise.tracking.unsent import hand_on, left, send_left, take_on
 
 
 def line(step: Any = 1, name: Any = "loss", value: Any = 0.5, **more: Any) -> str:

@@ -1,13 +1,21 @@
-"""A newcomer finds the file to open: the package's map names every module once, and no other."""
+"""A newcomer finds the place to open: the package's map names every folder once, and every file says what it is."""
 
+import ast
 from pathlib import Path
 
 import reprise
 
+PACKAGE = Path(reprise.__path__[0])
 
-def test_the_map_names_every_module_once() -> None:
-    assert reprise.__doc__ and reprise.__file__
+
+def test_the_map_names_every_folder_once() -> None:
+    assert reprise.__doc__
     table = reprise.__doc__.split("\n\n")[2]
-    named = [name.strip() for line in table.splitlines() for name in line[20:].split(",")]
-    modules = [path.stem for path in Path(reprise.__file__).parent.glob("*.py") if path.stem != "__init__"]
-    assert sorted(named) == sorted(modules)
+    folders = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    assert sorted(line.split()[0] for line in table.splitlines()) == sorted(folders)
+
+
+def test_every_file_says_in_its_first_line_what_it_is() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        doc = ast.get_docstring(ast.parse(path.read_text()))
+        assert doc and doc.splitlines()[0].endswith((".", ":")), path

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from reprise import git, inbox, manifest, memo, workspace
+from reprise import git, workspace
 from reprise.errors import BadInput, RepriseError
 from reprise.messages import Entry
-from reprise.pipeline import Meta, Pipeline
-from reprise.sandbox import Sandbox
+from reprise.pipeline import manifest
+from reprise.pipeline.stages import Meta, Pipeline
 from reprise.settings import Settings
+from reprise.sources import inbox
+from reprise.stage import memo
+from reprise.stage.sandbox import Sandbox
 from reprise.workspace import Workspace
 
 DAYS = Path(__file__).parents[1] / "pipelines/days"
@@ -169,7 +172,7 @@ def test_two_at_once_on_one_cache_get_the_same(place: Path) -> None:
         "place = Path(sys.argv[3]); workspace.ROOT = place / 'origin'\n"
         "print(json.dumps(test_memo.Node(place, 'one').run(4)['entries']))\n"
     )
-    plugins = str(Path(memo.__file__).parents[1])
+    plugins = str(Path(workspace.__file__).parents[1])
     command = [sys.executable, "-c", script, plugins, str(Path(__file__).parent), str(place)]
 
     def run(_: int) -> Any:

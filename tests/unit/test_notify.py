@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseNotifier
 
-from reprise import notify
+from reprise.dag import notify
 from reprise.messages import Done, Judged, Recorded
 
 RECORDED = Recorded(commit="c0ffee", ref="r", metrics={"auc": 0.9}, mlflow=None, models={}, decision={})

@@ -3,7 +3,7 @@
 import tracemalloc
 from collections.abc import Iterable
 
-from reprise.output import Output
+from reprise.stage.output import Output
 
 
 def said(chunks: Iterable[bytes], step: float = 1.0) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from reprise.errors import BadInput
-from reprise.params import apply, declared_only, flat, parse_overrides
+from reprise.pipeline.params import apply, declared_only, flat, parse_overrides
 
 PARAMS = "train:\n  epochs: 5   # how long\n  device: auto\nseed: 1\n"
 SCHEMA = {

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from reprise import git, manifest
+from reprise import git
 from reprise.errors import BadInput
-from reprise.pipeline import Meta, Out, Pipeline
+from reprise.pipeline import manifest
+from reprise.pipeline.stages import Meta, Out, Pipeline
 
 DVC_YAML = """
 vars: [{names: [x, y]}]

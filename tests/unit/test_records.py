@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reprise import git, records
+from reprise import git
 from reprise.errors import BadInput
+from reprise.run import records
 
 LOCK = """
 schema: '2.0'

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from reprise import git
-from reprise.pipeline import Pipeline
-from reprise.relisted import lines, since_records
+from reprise.pipeline.stages import Pipeline
+from reprise.run.relisted import lines, since_records
 from reprise.settings import Settings
 
 FOLDER = "pipelines/text"

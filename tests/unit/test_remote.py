@@ -101,7 +101,7 @@ class Task:
 def test_airflow_tries_again_only_what_another_try_may_not_meet() -> None:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-    from reprise.tries import tried_again_or_not
+    from reprise.dag.tries import tried_again_or_not
 
     ti = Task()
     with pytest.raises(AirflowException, match="busy\n  next: wait") as again, tried_again_or_not(ti):

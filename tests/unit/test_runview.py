@@ -3,9 +3,9 @@
 from typing import Any
 
 from reprise.messages import Done
-from reprise.params import about
-from reprise.pipeline import Artifact, Out, Pipeline, Stage
-from reprise.runview import Facts, Task, changed_params, environment, outputs, stage_rows, why_ran
+from reprise.pipeline.params import about
+from reprise.pipeline.stages import Artifact, Out, Pipeline, Stage
+from reprise.ui.runview import Facts, Task, changed_params, environment, outputs, stage_rows, why_ran
 
 PIPELINE = Pipeline(
     "pipelines/p",

@@ -5,9 +5,9 @@ import pytest
 from airflow.sdk import CronDataIntervalTimetable
 from airflow.timetables.base import TimeRestriction
 
-from reprise import pools, schedule
+from reprise.dag import pools, schedule
 from reprise.errors import BadInput
-from reprise.pipeline import Meta
+from reprise.pipeline.stages import Meta
 from reprise.settings import Settings
 
 WEEKLY = "0 0 * * 1"

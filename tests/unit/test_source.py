@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from reprise.settings import Settings
-from reprise.source import Source, by_hand
+from reprise.stage.source import Source, by_hand
 
 
 def test_a_bucket_comes_with_its_connection_in_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A number and its interval are shown as one."""
 
-from reprise import spans
+from reprise.commands import spans
 
 
 def test_a_span_stands_behind_its_number() -> None:

@@ -14,11 +14,11 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from reprise import connection
 from reprise.errors import BadInput
-from reprise.inbox import list_inbox
 from reprise.settings import Settings
-from reprise.stores import absolute, open_store
+from reprise.sources import connection
+from reprise.sources.inbox import list_inbox
+from reprise.sources.stores import absolute, open_store
 
 PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
 sys.path.insert(0, str(PIPELINE))

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from facelib import differences, partitions
-from reprise import git, tools, workspace
+from reprise import git, workspace
+from reprise.commands import tools
 from reprise.errors import BadInput
-from reprise.records import REFS
+from reprise.run.records import REFS
 from reprise.settings import Settings
 from reprise.workspace import Workspace
 

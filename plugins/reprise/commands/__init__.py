@@ -1,0 +1,1 @@
+"""What people type: follow, backfill, history, compare, and looking at data."""

@@ -1,0 +1,127 @@
+"""Follow a run in the terminal: a line as each stage starts and ends, its own progress in between, a table at the end."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reprise.airflow_api import Airflow
+from reprise.errors import RepriseError
+from reprise.messages import GATE, OPEN, RECORD
+from reprise.pipeline.stages import Pipeline
+
+_POLL_SECONDS = 1.0
+_PROGRESS_SECONDS = 10.0
+_ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+
+
+def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) -> str:
+    """Print what happens until the run ends; returns its state."""
+    dag_id = pipeline.name
+    order = [OPEN, *(stage.task_id for stage in pipeline.stages), RECORD, GATE]
+    shown: dict[str, Any] = {}
+    spoke, pause = time.monotonic(), _PROGRESS_SECONDS
+    while True:
+        state = airflow.run(dag_id, run_id)["state"]
+        tasks = {t["task_id"]: t for t in airflow.tasks(dag_id, run_id)}
+        for task_id in (t for t in order if t in tasks):
+            task = tasks[task_id]
+            now = (task["state"], task["try_number"])
+            if now != shown.get(task_id) and task["state"] is not None:
+                shown[task_id] = now
+                spoke = time.monotonic()
+                _say(airflow, pipeline, run_id, task, console)
+        if state in ("success", "failed"):
+            return str(state)
+        if time.monotonic() - spoke > pause:
+            asked = time.monotonic()
+            for task in tasks.values():
+                if task["state"] == "running":
+                    shown["said"] = _say_progress(airflow, dag_id, run_id, task, console, shown.get("said", ""))
+            # Airflow sends a log as a whole: a long one is asked for seldom.
+            spoke = time.monotonic()
+            pause = max(_PROGRESS_SECONDS, 20 * (spoke - asked))
+        time.sleep(_POLL_SECONDS)
+
+
+def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, Any], console: Console) -> None:
+    name, state = task["task_id"], task["state"]
+    if state == "running":
+        again = f" (try {task['try_number']})" if task["try_number"] > 1 else ""
+        console.print(f"  {name:<12} started{again}", highlight=False)
+    elif state == "success":
+        done = airflow.xcom(pipeline.name, run_id, name) or {}
+        did = verdict(done) if "verdict" in done else "done"
+        console.print(f"  {name:<12} [green]{did}[/] in {task['duration'] or 0:.1f} s", highlight=False)
+    elif state in ("failed", "up_for_retry"):
+        console.print(f"  {name:<12} [red]{state.replace('_', ' ')}[/]", highlight=False)
+
+
+def _say_progress(
+    airflow: Airflow, dag_id: str, run_id: str, task: Mapping[str, Any], console: Console, said: str
+) -> str:
+    """The task's last line, unless it was ``said`` before; returns it."""
+    try:
+        lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
+    except RepriseError:  # progress is not worth the run's end: a log may be too long to be sent in time
+        return said
+    last = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("::")), "")
+    if last and last != said:
+        console.print(f"  {task['task_id']:<12} [dim]{escape(last[:160])}[/]", highlight=False)
+    return last
+
+
+def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
+    """The error of the first failed task, from its log, and how to try again."""
+    for task in sorted(airflow.tasks(dag_id, run_id), key=lambda t: t["end_date"] or ""):
+        if task["state"] == "failed":
+            lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
+            reason = next((line for line in reversed(lines) if line.startswith("Task failed")), "\n".join(lines[-15:]))
+            said = reason.split("Exception: ", 1)[-1]
+            problem, _, fix = said.partition("\n  next: ")
+            return RepriseError(
+                f"{dag_id}: {task['task_id']} failed: {problem}",
+                fix or "correct it, commit, and `make run` again",
+            )
+    return RepriseError(f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status")
+
+
+def verdict(done: Mapping[str, Any]) -> str:
+    """What a finished stage did, in a word or two."""
+    worked, there = done.get("partitions") or (0, 0)
+    return f"ran {worked} of {there}" if worked < there and done["verdict"] == "ran" else str(done["verdict"])
+
+
+def _named(paths: list[str], most: int = 3) -> str:
+    """The first few by name, the others by number: a row of a table stays a row."""
+    return ", ".join(paths[:most]) + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:
+    """What each stage did: took, cached or ran, outputs, bytes."""
+    table = Table(title=f"{pipeline.name}: run {run_id}", title_justify="left")
+    for column, justify in (
+        ("stage", "left"),
+        ("", "left"),
+        ("took", "right"),
+        ("outputs", "left"),
+        ("files", "right"),
+        ("bytes", "right"),
+    ):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    tasks = {t["task_id"]: t for t in airflow.tasks(pipeline.name, run_id)}
+    for stage in pipeline.stages:
+        done = airflow.xcom(pipeline.name, run_id, stage.task_id)
+        outs = done["entry"]["outs"]
+        table.add_row(
+            stage.name,
+            verdict(done),
+            f"{tasks[stage.task_id]['duration'] or 0:.1f} s",
+            _named([out["path"] for out in outs]),
+            str(sum(out.get("nfiles", 1) for out in outs)),
+            f"{sum(out.get('size', 0) for out in outs):,}",
+        )
+    return table

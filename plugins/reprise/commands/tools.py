@@ -1,0 +1,111 @@
+"""Look at records' data with a pipeline's own tools: here the files are brought, there it is known what rows mean.
+
+A tool is a script in the pipeline's folder (gallery.py, datadiff.py) that takes files of a run. Where some are not
+there it ends with exit status 3 and names them on standard output; they are pulled, and it is started again.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from reprise.errors import BadInput, RepriseError
+from reprise.folders import clear, slug
+from reprise.run import records
+from reprise.run.records import Record
+from reprise.settings import ROOT, Settings
+from reprise.workspace import Workspace
+
+LACKING = 3
+MOST_ROUNDS = 4
+
+
+def datadiff(settings: Settings, runs: Sequence[str]) -> Path:
+    """Print what the data of two records (run ids, names or commits) differ in; returns the page with pictures.
+
+    :raises BadInput: where they are not two records of one pipeline, or the pipeline has no datadiff.py.
+    """
+    if len(runs) != 2:
+        raise BadInput(f"datadiff compares two runs, not {len(runs)}", 'make datadiff RUNS="RUN RUN"; dvc exp show')
+    found = [records.find(settings.origin, run) for run in runs]
+    if found[0].pipeline != found[1].pipeline:
+        raise BadInput(f"{found[0].name} and {found[1].name} are runs of two pipelines", "dvc exp show")
+    names = [record.name for record in found]
+    page = settings.var / "pages" / f"datadiff-{names[0]}-{names[1]}.html"
+    with _clones(settings, found) as clones:
+        arguments = [*(str(clone.folder) for clone in clones), "--names", *names, "--out", str(page)]
+        _run(found[0].pipeline, "datadiff.py", arguments, clones)
+    return page
+
+
+def gallery(settings: Settings, pipeline: str, data: str, run: str | None) -> Path:
+    """Make a page of the pictures in a file or folder of data: as a run left it, else as it lies on the disk.
+
+    :param data: path of a file or folder, or of an output relative to the pipeline's folder; the latest record's where
+        neither is on the disk and no run is named.
+    :raises BadInput: where it is nowhere, or the pipeline has no gallery.py.
+    """
+    page = settings.var / "pages" / f"gallery-{slug(data)}.html"
+    here = [path for path in (Path(data), ROOT / pipeline / data) if path.exists()]
+    if here and not run:
+        _run(pipeline, "gallery.py", [str(here[0].resolve()), "--out", str(page)], [])
+        return page
+    record = records.find(settings.origin, run) if run else next(iter(_latest(settings, pipeline)), None)
+    if record is None or not any(_below(data, path) for path in record.outs):
+        known = f"; {record.name} has {', '.join(sorted(record.outs))}" if record else ", and there is no run yet"
+        raise BadInput(f"{data} is neither on the disk nor an output of a run{known}", "make gallery DATA=PATH RUN=RUN")
+    with _clones(settings, [record]) as clones:
+        clones[0].pull([data])
+        _run(record.pipeline, "gallery.py", [str(clones[0].folder / data), "--out", str(page)], clones)
+    return page
+
+
+def _latest(settings: Settings, pipeline: str) -> list[Record]:
+    return list(records.every(settings.origin, pipeline))[-1:]
+
+
+def _below(path: str, out: str) -> bool:
+    return path.rstrip("/") == out or path.startswith(f"{out}/")
+
+
+@contextmanager
+def _clones(settings: Settings, found: Sequence[Record]) -> Iterator[list[Workspace]]:
+    """A clone at each record, removed afterwards."""
+    folder = settings.work / "tools" / str(os.getpid())
+    clones: list[Workspace] = []
+    try:
+        for number, record in enumerate(found):
+            local = replace(settings, origin=str(record.repo))
+            path = folder / f"{number}-{record.commit[:12]}"
+            clones.append(Workspace.create(local, path, record.pipeline, record.commit))
+        yield clones
+    finally:
+        for clone in clones:
+            clone.remove()
+        clear(folder)
+
+
+def _run(pipeline: str, tool: str, arguments: Sequence[str], clones: Sequence[Workspace]) -> None:
+    """Start the tool as it is checked out, bring what it lacks, start it again; its output goes to ours.
+
+    :raises RepriseError: with what the tool said, where it fails.
+    """
+    script = ROOT / pipeline / tool
+    if not script.exists():
+        raise BadInput(f"{pipeline} has no {tool}", f"write one; pipelines/faces/{tool} is an example")
+    for _ in range(MOST_ROUNDS):
+        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != LACKING:
+            break
+        lacking = done.stdout.splitlines()
+        for clone in clones:
+            clone.pull(str(Path(f).relative_to(clone.folder)) for f in lacking if Path(f).is_relative_to(clone.folder))
+        if not clones:
+            raise BadInput(f"{tool} needs {', '.join(lacking)}", "name a run that has them: RUN=RUN")
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RepriseError(f"{tool}: {said[-1]}", f"{script} --help")
+    print(done.stdout, end="")

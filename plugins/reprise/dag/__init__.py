@@ -1,0 +1,1 @@
+"""A pipeline as an Airflow DAG: tasks, schedule, pools, assets, notifications."""

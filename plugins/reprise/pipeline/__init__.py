@@ -1,0 +1,1 @@
+"""What a pipeline is: dvc.yaml and params.yaml, read and checked. No Airflow here."""

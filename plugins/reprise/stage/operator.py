@@ -1,0 +1,335 @@
+"""One stage of dvc.yaml as one Airflow task: pull, run in a sandboxed container, commit, push."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.docker.exceptions import DockerContainerFailedException
+from airflow.providers.docker.hooks.docker import DockerHook
+from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from docker.errors import APIError, DockerException
+from docker.types import DeviceRequest
+
+from reprise.dag import assets
+from reprise.dag.tries import tried_again_or_not
+from reprise.errors import RepriseError
+from reprise.folders import clear, slug, task_folder
+from reprise.messages import OPEN, Done, Entry, Opened
+from reprise.pipeline import manifest, params
+from reprise.pipeline.stages import Pipeline, Stage
+from reprise.run import champion
+from reprise.run.plan import find_again
+from reprise.settings import load as load_settings
+from reprise.stage import containers
+from reprise.stage.checkpoints import Checkpoints
+from reprise.stage.memo import Division, divide
+from reprise.stage.output import Output
+from reprise.stage.sandbox import LIVE, Sandbox
+from reprise.stage.source import Source
+from reprise.tracking.live import Live
+from reprise.tracking.mlflow_server import Tracker
+from reprise.tracking.outbox import Outbox
+from reprise.tracking.tensorboard import Board, board_folder
+from reprise.tracking.unsent import hand_on, send_left
+from reprise.tracking.usage import Usage
+from reprise.tracking.wandb_run import WandbRun, wanted
+from reprise.ui.links import MLflowLink, page_links
+from reprise.workspace import Workspace, producers
+
+_CONFINED = {
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "init": True,
+    "pids_limit": 4096,
+    "tmpfs": {"/tmp": "rw,exec,size=2g"},
+}
+
+
+class StageOperator(DockerOperator):
+    """Runs one stage, or says that its result is known.
+
+    :param pipeline: the pipeline, as rendered.
+    :param stage: the stage to run.
+    """
+
+    ui_color = "#e8f0ea"
+    mlflow_url = ""
+
+    def __init__(self, *, pipeline: Pipeline, stage: Stage, **kwargs: Any) -> None:
+        super().__init__(
+            image="set by open, from the run's revision",
+            command=["/bin/sh", "-c", stage.cmd],
+            mount_tmp_dir=False,
+            auto_remove="force",
+            network_mode=stage.meta.network or ("bridge" if stage.meta.source else "none"),
+            mem_limit=stage.meta.memory,
+            shm_size=1024**3,
+            log_opts_max_size="100m",  # Docker's own copy; the task's log has everything
+            log_opts_max_file="1",
+            **kwargs,
+        )
+        self.operator_extra_links = (MLflowLink(), *page_links(pipeline.reports))
+        self.pipeline = pipeline
+        self.stage = stage
+        self.work: Path | None = None
+        self.own_labels: dict[str, str] = {}
+
+    @cached_property
+    def printed(self) -> Output:
+        """What the container prints, into the task's log."""
+        return Output(partial(self.log.info, "%s"))
+
+    @cached_property
+    def hook(self) -> DockerHook:
+        """The parent's, with a container that can write nowhere but where it should, and whose output is not kept."""
+        hook = super().hook
+        client = hook.api_client
+        client.create_host_config = partial(client.create_host_config, **_CONFINED)  # type: ignore[method-assign]
+        client.attach = self.printed.instead_of(client.attach)  # type: ignore[method-assign]
+        return hook
+
+    def execute(self, context: Any) -> Done:  # type: ignore[override]
+        """Do the stage, unless the plan or the run-cache knows its result.
+
+        :raises AirflowFailException: where another try would end the same way.
+        :raises AirflowException: where the container was killed or the remote refused; Airflow tries again.
+        """
+        ti = context["ti"]
+        opened: Opened = ti.xcom_pull(task_ids=OPEN)
+        known = opened["known"].get(self.stage.name)
+        if known:
+            self.log.info("cached: nothing that stage %s depends on has changed; no container", self.stage.name)
+            if opened["mlflow"]:  # no run of its own: the link leads to the whole run's
+                self.mlflow_url = Tracker(load_settings().mlflow).url(opened["mlflow"])
+            return Done(verdict="cached", entry=known, seconds={}, device="")
+        settings = load_settings()
+        self.work = task_folder(settings, ti.dag_id, ti.run_id, ti.task_id)
+        self.labels = self.own_labels = containers.labels(
+            settings.stack, ti.dag_id, ti.run_id, ti.task_id, ti.try_number
+        )
+        try:
+            with tried_again_or_not(ti):
+                self._remove_earlier()
+                done = self._run_stage(ti, opened, self._upstream(ti))
+            if done["verdict"] == "ran":
+                assets.announce(context, self.pipeline, self.stage, opened, done)
+            return done
+        finally:
+            clear(self.work)
+
+    def _upstream(self, ti: Any) -> dict[str, Entry]:
+        """Lock entries of every stage this one depends on."""
+        tasks = {stage.name: stage.task_id for stage in self.pipeline.stages}
+        return {name: ti.xcom_pull(task_ids=tasks[name])["entry"] for name in self.pipeline.ancestors(self.stage.name)}
+
+    def _run_stage(self, ti: Any, opened: Opened, upstream: dict[str, Entry]) -> Done:
+        assert self.work
+        settings, stage = load_settings(), self.stage
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "pull"):
+            workspace = Workspace.create(settings, self.work / "clone", self.pipeline.path, opened["revision"])
+            (workspace.folder / params.FILE).write_text(opened["params"])
+            if opened["listing"]:
+                workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
+            if opened["champion"] and stage.meta.champion:
+                champion.place(workspace, self.pipeline, opened["champion"]["pin"])
+            workspace.write_lock(upstream)
+            known = None if opened["ignore_cache"] else find_again(workspace, self.pipeline, stage, upstream)
+            if known:
+                self.log.info("cached: what stage %s reads came out as in an earlier run; no container", stage.name)
+                return Done(verdict="cached", entry=known, seconds={}, device="")
+            division = self._divide(workspace, opened, upstream)
+            shown = division.show(self.work / "shown") if division else {}
+            if division and not division.pending:
+                entry = division.commit()
+                workspace.push(stage.name, entry)
+                return Done(verdict="cached", entry=entry, seconds={}, device="")
+            workspace.pull(dep for dep in producers(stage, self.pipeline.stages) if dep not in shown)
+        device = self._choose_device()
+        with self._tracked(ti, opened) as outbox:
+            anew = slug(ti.run_id) if opened["ignore_cache"] else ""
+            checkpoints = Checkpoints.of(settings, workspace, self.pipeline, stage, upstream, anew)
+            with _timed(seconds, "run"), checkpoints or nullcontext():
+                sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)
+                wandb = self._run_container(sandbox, opened, outbox, checkpoints)
+                sandbox.collect()
+            with _timed(seconds, "commit"):
+                entry = division.commit() if division else workspace.commit(stage.name)
+            with _timed(seconds, "push"):
+                workspace.push(stage.name, entry)
+                if division:
+                    division.remember(entry)
+                if checkpoints:
+                    checkpoints.remove()
+            outbox.say_stage(entry, seconds, wandb)
+        self._say(entry, seconds)
+        done = Done(verdict="ran", entry=entry, seconds={k: round(v, 3) for k, v in seconds.items()}, device=device)
+        if division:
+            done["partitions"] = [len(division.pending), len(division.inputs.parts)]
+        if wandb:
+            done["wandb"] = wandb
+        if unsent := hand_on(outbox.folder, workspace.put):
+            done["unsent"] = unsent
+        return done
+
+    def _divide(self, workspace: Workspace, opened: Opened, upstream: dict[str, Entry]) -> Division | None:
+        """Which partitions a partitioned stage has to work on."""
+        if not self.stage.meta.partitioned:
+            return None
+        division = divide(workspace, self.pipeline, self.stage, upstream, opened["ignore_cache"])
+        self.log.info("%s", division)
+        return division
+
+    def _run_container(
+        self, sandbox: Sandbox, opened: Opened, outbox: Outbox, checkpoints: Checkpoints | None
+    ) -> str | None:
+        """The parent's execute in our sandbox, its live lines followed. Returns the id of its W&B run.
+
+        :raises AirflowException: where it was killed (exit code above 128).
+        :raises AirflowFailException: where the stage itself failed.
+        """
+        self.image = opened["images"][self.stage.name]
+        self.user = f"{os.getuid()}:{os.getgid()}"
+        self.working_dir = os.path.normpath(f"{sandbox.working_dir}/{self.stage.wdir}")
+        source = self._open_source(opened)
+        self.mounts = sandbox.mounts() + (source.mounts if source else [])
+        self.environment = {"HOME": "/tmp", "LIVE": LIVE, **(source.environment if source else {})}
+        if checkpoints:
+            self.mounts += checkpoints.mounts
+            self.environment |= checkpoints.environment
+        live = self._follow(sandbox.live, opened, outbox)
+        try:
+            super().execute({})
+            if source:
+                source.done()
+        except DockerContainerFailedException as error:
+            raise self._explain(error) from None
+        finally:
+            live.stop()
+        return live.wandb_id
+
+    def _follow(self, folder: Path, opened: Opened, outbox: Outbox) -> Live:
+        """Begin to follow what the stage writes to ``folder``."""
+        settings, name, tags = load_settings(), self.stage.name, opened["heading"]["tags"]
+        board = Board(board_folder(settings, tags["dag"], tags["run_id"], name))
+        usage = Usage(self.cli, self.own_labels, gpus=bool(self.device_requests))
+        attempt = int(self.own_labels[containers.TRY])
+        wandb = WandbRun(settings, tags, name, attempt, params.flat(opened["params"])) if wanted() else None
+        live = Live(folder, outbox, Tracker(settings.mlflow), board, usage, wandb)
+        live.start()
+        return live
+
+    def _explain(self, error: DockerContainerFailedException) -> AirflowException:
+        """The exit code and the container's last lines; killed containers may be tried again."""
+        found = re.search(r"'StatusCode': (\d+)", str(error))
+        code = int(found[1]) if found else -1
+        last = "\n".join(self.printed.last)
+        if code > 128:
+            why = "out of memory or `docker kill`" if code == 137 else f"signal {code - 128}"
+            return AirflowException(
+                f"stage {self.stage.name} was killed (exit code {code}: {why}); last lines:\n{last}"
+            )
+        return AirflowFailException(f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}")
+
+    def _open_source(self, opened: Opened) -> Source | None:
+        """The world, for a stage that may see it."""
+        if not (self.stage.meta.source and opened["inbox"] and opened["listing"] and self.work):
+            return None
+        return Source.prepare(load_settings(), opened["inbox"], opened["listing"], self.work)
+
+    def _choose_device(self) -> str:
+        """Ask Docker for the GPUs that the stage wants, where the host has any; say so where it has not."""
+        wanted = self.stage.meta.gpus
+        if not wanted:
+            return "cpu"
+        if "nvidia" in self.cli.info().get("Runtimes", {}):
+            self.device_requests = [DeviceRequest(count=wanted, capabilities=[["gpu"]])]
+            return f"{wanted} gpu"
+        self.log.info(
+            "stage %s asks for %d GPU(s); Docker offers none on this host: it runs on the CPU",
+            self.stage.name,
+            wanted,
+        )
+        return "cpu"
+
+    @contextmanager
+    def _tracked(self, ti: Any, opened: Opened) -> Iterator[Outbox]:
+        """The stage's MLflow run, its link published before the container starts, ended as the block ends."""
+        settings = load_settings()
+        tracker = Tracker(settings.mlflow)
+        tags = {
+            "stage": self.stage.name,
+            "try": str(ti.try_number),
+            "image": opened["images"][self.stage.name],
+        }
+        outbox = Outbox.create(settings, opened["heading"], self.stage.name, tags)
+        if run := outbox.open(tracker):
+            self._publish(ti, run)
+        status = "KILLED"
+        try:
+            yield outbox
+            status = "FINISHED"
+        except (AirflowFailException, RepriseError):
+            status = "FAILED"
+            raise
+        finally:
+            outbox.end(status)
+            outbox.try_send(tracker)
+            outbox.close()
+            if outbox.run and not run:
+                self._publish(ti, outbox.run)
+            send_left(settings, tracker)
+
+    def _publish(self, ti: Any, mlflow_run: str) -> None:
+        """Put the task's links on it now; Airflow itself does so once it has ended."""
+        self.mlflow_url = Tracker(load_settings().mlflow).url(mlflow_run)
+        for link in self.operator_extra_links:
+            ti.xcom_push(key=link.xcom_key, value=link.get_link(self, ti_key=ti))
+
+    def _remove_earlier(self) -> None:
+        """Remove containers that an earlier try of this task left; a daemon that is away fails the try."""
+        try:
+            containers.remove(self.cli, {k: v for k, v in self.own_labels.items() if k != containers.TRY})
+        except DockerException as error:
+            raise AirflowException(f"Docker cannot be reached: {error}\n  next: docker info") from error
+
+    def on_kill(self) -> None:
+        """Kill at once: Airflow ends this process before Docker's ten seconds of grace are over."""
+        if self.own_labels:
+            try:
+                containers.remove(self.cli, self.own_labels)
+            except (DockerException, APIError) as error:
+                self.log.warning("the container could not be removed, the next try will: %s", error)
+        if self.work:
+            clear(self.work)
+
+    def _say(self, entry: Entry, seconds: dict[str, float]) -> None:
+        """What went in, what came out and how long each step took, at the end of the task's log."""
+        for kind in ("deps", "outs"):
+            for item in entry.get(kind, ()):
+                files = f", {item['nfiles']} files" if "nfiles" in item else ""
+                self.log.info(
+                    "%s %s: %s (%s bytes%s)",
+                    kind[:-1],
+                    item["path"],
+                    item["md5"],
+                    item.get("size", "?"),
+                    files,
+                )
+        self.log.info("took %s", ", ".join(f"{step} {took:.1f} s" for step, took in seconds.items()))
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[step] = time.monotonic() - start

@@ -1,0 +1,118 @@
+"""Follow a stage while it runs: its lines and pictures, and what its container takes of the machine.
+
+All of it goes into the run's outbox, from there to MLflow and W&B, and into TensorBoard's event files.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from reprise.errors import RepriseError
+from reprise.tracking import points, usage
+from reprise.tracking.mlflow_server import Tracker, now
+from reprise.tracking.outbox import Outbox
+from reprise.tracking.points import Point, Tail
+from reprise.tracking.tensorboard import Board
+from reprise.tracking.wandb_run import WandbRun
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0
+_SAMPLE_SECONDS = 5.0
+_AWAY_SECONDS = 5.0
+"""How long a server that was away is left in peace."""
+PICTURES = Path("live")
+"""The pictures' folder among the MLflow run's artifacts."""
+
+
+class Live(threading.Thread):
+    """Follows one try of a stage, from ``start`` to :meth:`stop`. No trouble in here reaches the stage."""
+
+    def __init__(
+        self, folder: Path, outbox: Outbox, tracker: Tracker, board: Board, load: usage.Usage, wandb: WandbRun | None
+    ) -> None:
+        """
+        :param folder: where the stage writes ``metrics.jsonl`` and pictures (``*.png``).
+        :param wandb: begun with the stage's first line; None: not asked for.
+        """
+        super().__init__(name="live", daemon=True)
+        self.folder, self.outbox, self.tracker, self.board = folder, outbox, tracker, board
+        self.usage, self.wandb = load, wandb
+        self.wandb_id: str | None = None
+        self._done = threading.Event()
+        self._tail = Tail(folder / points.FILE)
+        self._pictures: dict[Path, int] = {}
+        self._begun = time.monotonic()
+        self._sample_at = self._begun
+        self._send_at = self._begun
+        self._away = False
+
+    def run(self) -> None:
+        """Follow; what the stage wrote last is read before the thread ends."""
+        while not self._done.wait(_POLL_SECONDS):
+            self._tolerant(self._follow)
+            self._tolerant(self._sample)
+            self._tolerant(self._send)
+        self._tolerant(self._follow)
+        self._tolerant(self._close)
+
+    def stop(self) -> None:
+        """Read what is left, and end. What is not sent by now is in the outbox."""
+        self._done.set()
+        self.join()
+
+    def _tolerant(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:  # a full disk, a broken picture: the stage goes on, and the next step is another
+            log.exception("live: %s failed", step.__name__.strip("_"))
+
+    def _follow(self) -> None:
+        for batch in self._tail.batches():
+            self.outbox.add(batch)
+            self.board.add(batch)
+            self._start_wandb()
+        for picture in sorted(self.folder.rglob("*.png")):
+            version = picture.stat().st_mtime_ns
+            if self._pictures.get(picture) != version:
+                self._pictures[picture] = version
+                name = picture.relative_to(self.folder)
+                self.outbox.keep(picture, (PICTURES / name.parent).as_posix())
+                self.board.picture(name.with_suffix("").as_posix(), picture)
+
+    def _start_wandb(self) -> None:
+        if self.wandb and not self.wandb.started:
+            self.wandb.start(self.outbox.points)
+
+    def _sample(self) -> None:
+        at = time.monotonic()
+        if at >= self._sample_at:
+            values, step, when = self.usage.sample(), round(at - self._begun), now()
+            self.outbox.add([Point(name, value, step, when) for name, value in values.items()])
+            if usage.CPU in values:  # not before the container runs
+                self._sample_at = at + _SAMPLE_SECONDS
+
+    def _send(self) -> None:
+        """A server that is away is said once, and once that it is back."""
+        if time.monotonic() < self._send_at:
+            return
+        try:
+            sent = self.outbox.send_lines(self.tracker, self._done.is_set)
+        except RepriseError as error:
+            if not self._away:
+                log.warning("the stage goes on; what MLflow misses is sent when it is back: %s", error)
+            self._away = True
+            self._send_at = time.monotonic() + _AWAY_SECONDS
+            return
+        if self._away:
+            log.info("MLflow is back: %d points sent that it had missed", sent)
+        self._away = False
+
+    def _close(self) -> None:
+        events = self.board.close()
+        if events:
+            self.outbox.keep(events, "tensorboard")
+        if self.wandb:
+            self.wandb_id = self.wandb.finish()

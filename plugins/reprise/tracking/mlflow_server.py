@@ -1,0 +1,290 @@
+"""The only door to MLflow: its runs, metrics, artifacts and models on one server.
+
+A call raises where the server is away; who must not lose what it says goes through `reprise.tracking.outbox`.
+
+Speaks MLflow's REST API: ``import mlflow`` takes 5 s of CPU where its server is installed too (pandas, FastAPI,
+the whole of its GenAI part), more than most tasks' own overhead. Only a new model is logged through the library.
+https://mlflow.org/docs/latest/api_reference/rest-api.html
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypedDict, TypeVar
+from urllib.parse import quote
+
+import requests
+
+from reprise.errors import RepriseError, ServerAway
+from reprise.tracking.points import BATCH, Point
+
+log = logging.getLogger(__name__)
+
+PARENT = "mlflow.parentRunId"
+RUN_KEY = "reprise.run"
+_TIMEOUT_SECONDS = 10
+_PROXIED = "mlflow-artifacts:/"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Heading(TypedDict):
+    """What the MLflow run of a DAG run is made with, sooner or later."""
+
+    experiment: str
+    name: str
+    tags: dict[str, str]
+    """Among them :data:`RUN_KEY`, by which it is found again."""
+    params: dict[str, str]
+    started: int
+    """Milliseconds since 1970."""
+
+
+def run_key(dag_id: str, run_id: str) -> str:
+    """How a DAG run is found in MLflow."""
+    return f"{dag_id}/{run_id}"
+
+
+def bare_heading(experiment: str, dag_id: str, run_id: str) -> Heading:
+    """Enough to find the run of a DAG run again."""
+    return Heading(experiment=experiment, name=run_id, tags={RUN_KEY: run_key(dag_id, run_id)}, params={}, started=0)
+
+
+def _tolerant(call: Callable[P, R]) -> Callable[P, R | None]:
+    """Report a failure of the tracking server and go on without it."""
+
+    @wraps(call)
+    def tolerant(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return call(*args, **kwargs)
+        except RepriseError as error:
+            log.warning("MLflow: %s failed, the run goes on without it: %s", call.__name__, error)
+            return None
+
+    return tolerant
+
+
+class Tracker:
+    """Runs, metrics, artifacts and models on one tracking server."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+
+    def _request(self, method: str, url: str, **given: Any) -> requests.Response:
+        """One request.
+
+        :raises ServerAway: where no server answers, or one that has trouble of its own.
+        :raises RepriseError: where it refuses.
+        """
+        try:
+            answer = requests.request(method, url, **{"timeout": _TIMEOUT_SECONDS, **given})
+        except requests.RequestException as error:
+            reason = type(error).__name__
+            raise ServerAway(f"MLflow does not answer at {self.uri} ({reason})", "make status") from error
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise ServerAway(
+                f"MLflow has trouble: {answer.status_code} {answer.text[:500]}", "make logs SERVICE=mlflow"
+            )
+        if not answer.ok:
+            raise RepriseError(
+                f"MLflow refused {url.rsplit('mlflow/', 1)[-1]}: {answer.text[:500]}", f"open {self.uri}"
+            )
+        return answer
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One request; the body goes as query for GET, as JSON otherwise."""
+        given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        answer = self._request(method, f"{self.uri}/api/2.0/mlflow/{path}", **given)
+        try:
+            return dict(answer.json())
+        except ValueError as error:  # a proxy's page, say
+            raise ServerAway(f"what answers at {self.uri} is not MLflow: {answer.text[:200]}", "make status") from error
+
+    def _search(self, experiments: list[str], wanted: str, most: int = 100) -> list[dict[str, Any]]:
+        body = {"experiment_ids": experiments, "filter": wanted, "max_results": most}
+        return list(self._call("POST", "runs/search", body).get("runs", []))
+
+    def _experiment(self, name: str) -> str:
+        """The experiment's id; it is made where there is none."""
+        body = {"filter": f"name = '{name}'", "max_results": 1}
+        found = self._call("POST", "experiments/search", body).get("experiments", [])
+        if found:
+            return str(found[0]["experiment_id"])
+        return str(self._call("POST", "experiments/create", {"name": name})["experiment_id"])
+
+    def _create(self, experiment: str, name: str, tags: Mapping[str, str], started: int) -> str:
+        body = {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)}
+        return str(self._call("POST", "runs/create", body)["run"]["info"]["run_id"])
+
+    def _info(self, run: str) -> dict[str, Any]:
+        return dict(self._call("GET", "runs/get", {"run_id": run})["run"]["info"])
+
+    def end(self, run: str, status: str, ended: int) -> None:
+        """End one run as FINISHED, FAILED or KILLED, at ``ended`` (ms since 1970)."""
+        self._call("POST", "runs/update", {"run_id": run, "status": status, "end_time": ended})
+
+    @_tolerant
+    def start(self, heading: Heading) -> str:
+        """Start a DAG run's run, or take up again the one that an earlier try made. Returns its id."""
+        run = self.dag_run(heading)
+        self._call("POST", "runs/update", {"run_id": run, "status": "RUNNING"})
+        return run
+
+    def dag_run(self, heading: Heading) -> str:
+        """The id of a DAG run's run; it is made where there is none yet."""
+        known = self.known(heading)
+        if known:
+            run = str(known["info"]["run_id"])
+        else:
+            place = self._experiment(heading["experiment"])
+            run = self._create(place, heading["name"], heading["tags"], heading["started"])
+        pairs = [] if known and known["data"].get("params") else _pairs(heading["params"])
+        for start in range(0, len(pairs), 100):
+            self._call("POST", "runs/log-batch", {"run_id": run, "params": pairs[start : start + 100]})
+        return run
+
+    def stage_run(self, parent: str, name: str, tags: Mapping[str, str], started: int) -> str:
+        """The id of a stage's run below its DAG run's, told from its other tries by the tag ``try``.
+
+        It is made where there is none yet; earlier tries that nobody ended are ended as KILLED.
+        """
+        place = self._info(parent)["experiment_id"]
+        for other in self._search([place], f"tags.`{PARENT}` = '{parent}' and attributes.run_name = '{name}'"):
+            if {"key": "try", "value": tags["try"]} in other["data"]["tags"]:
+                return str(other["info"]["run_id"])
+            if other["info"]["status"] == "RUNNING" and int(other["info"]["start_time"]) < started:
+                self.end(other["info"]["run_id"], "KILLED", started)
+        return self._create(place, name, {PARENT: parent, **tags}, started)
+
+    def metrics(self, run: str, points: Sequence[Point], prefix: str = "") -> None:
+        """Log points. The same point again changes nothing: MLflow keeps one of equal name, value, step and time."""
+        batch = [
+            {"key": prefix + p.name, "value": _json_number(p.value), "timestamp": p.time, "step": p.step}
+            for p in points
+        ]
+        for start in range(0, len(batch), BATCH):
+            self._call("POST", "runs/log-batch", {"run_id": run, "metrics": batch[start : start + BATCH]})
+
+    def tags(self, run: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._call("POST", "runs/log-batch", {"run_id": run, "tags": _pairs(tags)})
+
+    @_tolerant
+    def try_tags(self, run: str, tags: Mapping[str, str]) -> None:
+        """Set tags, where the server answers."""
+        self.tags(run, tags)
+
+    def artifact(self, run: str, file: Path, path: str) -> None:
+        """Store a file with the run.
+
+        :param path: where, relative to the run's artifacts.
+        """
+        place = str(self._info(run)["artifact_uri"])
+        if not place.startswith(_PROXIED):
+            raise RepriseError(f"the server keeps artifacts at {place}", "start it with --artifacts-destination")
+        root = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{place.removeprefix(_PROXIED)}"
+        with file.open("rb") as content:
+            self._request("PUT", f"{root}/{quote(path)}", data=content, timeout=300)
+
+    def datasets(self, run: str, hashes: Mapping[str, str]) -> None:
+        """Say which data (path → md5) the run read and wrote."""
+        inputs = [
+            {
+                "dataset": {
+                    "name": path,
+                    "digest": md5[:36],  # as much as MLflow keeps: an md5 with ".dir"
+                    "source_type": "dvc",
+                    "source": json.dumps({"path": path, "md5": md5}),
+                }
+            }
+            for path, md5 in hashes.items()
+        ]
+        self._call("POST", "runs/log-inputs", {"run_id": run, "datasets": inputs})
+
+    def model(self, run: str, name: str, file: Path, md5: str, description: str) -> str:
+        """Log an ONNX model with its signature and register it; a model known by its md5 is not registered again.
+
+        :returns: the registered version.
+        """
+        body = {"filter": f"name = '{name}'", "max_results": 1000}
+        for version in self._call("GET", "model-versions/search", body).get("model_versions", []):
+            if {"key": "md5", "value": md5} in version.get("tags", []):
+                return str(version["version"])
+        from reprise.tracking.model_logging import log_model
+
+        return log_model(self.uri, run, name, file, md5, description)
+
+    @_tolerant
+    def alias(self, name: str, alias: str) -> dict[str, str]:
+        """The registered version that holds an alias, as its tags and ``version``; empty where none does."""
+        try:
+            found = self._call("GET", "registered-models/alias", {"name": name, "alias": alias})["model_version"]
+        except RepriseError as error:
+            if "RESOURCE_DOES_NOT_EXIST" in str(error) or "INVALID_PARAMETER_VALUE" in str(error):
+                return {}  # no such model, or it has no such alias
+            raise
+        return {**{tag["key"]: tag["value"] for tag in found.get("tags", [])}, "version": str(found["version"])}
+
+    @_tolerant
+    def versions(self, name: str) -> list[dict[str, str]]:
+        """All registered versions of a model: their tags and ``version``."""
+        body = {"filter": f"name = '{name}'", "max_results": 10000}
+        found = self._call("GET", "model-versions/search", body).get("model_versions", [])
+        return [{**{t["key"]: t["value"] for t in v.get("tags", [])}, "version": str(v["version"])} for v in found]
+
+    @_tolerant
+    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> bool:
+        """Give an alias to a registered version, whose tags say why. True: done."""
+        for tag in _pairs(tags):
+            self._call("POST", "model-versions/set-tag", {"name": name, "version": version, **tag})
+        self._call("POST", "registered-models/alias", {"name": name, "alias": alias, "version": version})
+        return True
+
+    def finish(self, run: str, status: str, ended: int) -> None:
+        """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it.
+
+        :param ended: when it ended (ms since 1970).
+        """
+        place = self._info(run)["experiment_id"]
+        for child in self._search([place], f"tags.`{PARENT}` = '{run}' and attributes.status = 'RUNNING'"):
+            self.end(child["info"]["run_id"], "KILLED" if status == "FINISHED" else status, ended)
+        self.end(run, status, ended)
+
+    def known(self, heading: Heading) -> dict[str, Any] | None:
+        """The MLflow run of a DAG run as the server has it; None where none was started."""
+        wanted = f"name = '{heading['experiment']}'"
+        places = self._call("POST", "experiments/search", {"filter": wanted, "max_results": 1}).get("experiments", [])
+        key = heading["tags"][RUN_KEY]
+        runs = self._search([p["experiment_id"] for p in places], f"tags.`{RUN_KEY}` = '{key}'", 1) if places else []
+        return runs[0] if runs else None
+
+    @_tolerant
+    def find(self, experiment: str, dag_id: str, run_id: str) -> str | None:
+        """The id of a DAG run's MLflow run; None where none was started or the server is away."""
+        known = self.known(bare_heading(experiment, dag_id, run_id))
+        return str(known["info"]["run_id"]) if known else None
+
+    def url(self, run: str) -> str:
+        """The run's page for people."""
+        return f"{self.uri}/#/experiments/runs/{run}"
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"key": key, "value": str(value)} for key, value in sorted(values.items())]
+
+
+def _json_number(value: float) -> float | str:
+    """JSON has no NaN and no infinity; the server reads these words."""
+    if math.isnan(value):
+        return "NaN"
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,1 @@
+"""Reprise inside Airflow: the page of a run, and the links that lead there."""

@@ -1,0 +1,181 @@
+"""Pages below ``/reprise`` on Airflow's API server: a run as a whole, its report, its record.
+
+Plugin routes have no login of their own: every route here asks Airflow's, for the DAG that it shows.
+"""
+
+import json
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.responses import HTMLResponse, Response
+
+from reprise.pipeline.stages import Artifact
+from reprise.run import recording
+from reprise.settings import load as load_settings
+from reprise.tracking.mlflow_server import Tracker
+from reprise.ui import rundata, runview
+from reprise.ui.links import page_url
+from reprise.ui.runview import Facts
+from reprise.workspace import read_object
+
+# No API pages: they would answer without a login.
+app = FastAPI(title="Reprise", docs_url=None, redoc_url=None, openapi_url=None)
+
+_LOGIN = [Depends(requires_access_dag("GET", entity)) for entity in (DagAccessEntity.RUN, DagAccessEntity.XCOM)]
+_TEMPLATES = Path(__file__).with_name("templates")
+# A report shows pictures and styles of its own and nothing else: no script, no request, no form.
+_REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self';"
+    " frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
+_MOST_BYTES = 200 * 1024**2
+
+
+@app.get("/runs/{dag_id}/{run_id}", dependencies=_LOGIN)
+def run_page(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
+    """The run: stages and why they ran, metrics, model, data, environment, report. Also while it runs."""
+    run = _run(session, dag_id, run_id)
+    before = rundata.load_before(session, run)
+    settings = load_settings()
+    mlflow = run.opened["mlflow"] if run.opened else None
+    return _page(
+        "run.html.jinja",
+        run=run,
+        before=before,
+        url=page_url(dag_id, run_id),
+        task_url=f"/dags/{quote(dag_id)}/runs/{quote(run_id)}/tasks/",
+        mlflow_url=Tracker(settings.mlflow).url(mlflow) if mlflow else "",
+        mlflow=settings.mlflow,
+        rows=runview.stage_rows(run, before),
+        metrics=_metrics(run, before),
+        models=_artifacts(run, "model"),
+        reports=_artifacts(run, "report"),
+        environment=runview.environment(run),
+        changed_params=runview.changed_params(run, before),
+        listing=_listing(run),
+        listing_before=_listing(before) if before else None,
+    )
+
+
+@app.get("/runs/{dag_id}/{run_id}/artifacts/{name}", dependencies=_LOGIN)
+def artifact(dag_id: str, run_id: str, name: str, session: SessionDep) -> Response:
+    """A report that the run has written, as far as it came; dvc.yaml says which file it is."""
+    run = _run(session, dag_id, run_id)
+    for found, md5 in _artifacts(run, "report"):
+        if found.name == name and md5:
+            headers = {"Content-Security-Policy": _REPORT_POLICY, "X-Content-Type-Options": "nosniff"}
+            return HTMLResponse(_object(md5), headers=headers)
+    raise HTTPException(404, f"{dag_id}/{run_id} has written no {name!r} yet")
+
+
+@app.get("/runs/{dag_id}/{run_id}/record", dependencies=_LOGIN)
+def record(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
+    """The run's commit: its message and what it changes against the revision."""
+    run = _run(session, dag_id, run_id)
+    if not run.recorded:
+        raise HTTPException(404, f"{dag_id}/{run_id} is not recorded: its `record` task has not ended well")
+    return _page(
+        "record.html.jinja",
+        run=run,
+        url=page_url(dag_id, run_id),
+        shown=recording.show(load_settings(), run.recorded["commit"], run.recorded["ref"]),
+    )
+
+
+@app.get("/mlflow/{dag_id}/{run_id}", dependencies=_LOGIN)
+def mlflow_run(dag_id: str, run_id: str) -> HTMLResponse:
+    """The tab on a DAG run that leads to its MLflow run, also while it runs.
+
+    A page with a link and not a redirect: Airflow shows it in a frame, and MLflow refuses to be framed.
+    """
+    tracker = Tracker(load_settings().mlflow)
+    found = tracker.find(dag_id, dag_id, run_id)
+    if not found:
+        raise HTTPException(
+            404, f"MLflow at {tracker.uri} knows no run of {dag_id}/{run_id}; has its `open` task ended?"
+        )
+    return _page("mlflow.html.jinja", run_id=run_id, url=tracker.url(found))
+
+
+def _run(session: Any, dag_id: str, run_id: str) -> Facts:
+    run = rundata.load(session, dag_id, run_id)
+    if run is None:
+        raise HTTPException(404, f"no run {run_id!r} of {dag_id!r}")
+    return run
+
+
+def _page(template: str, **values: Any) -> HTMLResponse:
+    nonce = secrets.token_urlsafe(16)
+    headers = {"Content-Security-Policy": _PAGE_POLICY.format(nonce=nonce), "Cache-Control": "no-store"}
+    return HTMLResponse(_environment().get_template(template).render(nonce=nonce, **values), headers=headers)
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _artifacts(run: Facts, kind: str) -> list[tuple[Artifact, str]]:
+    """The pipeline's artifacts of one type, each with its hash; empty where the run has not written it."""
+    written = runview.outputs(run)
+    found = run.pipeline.artifacts if run.pipeline else ()
+    return [(a, written.get(a.path, "")) for a in found if a.type == kind]
+
+
+def _object(md5: str) -> bytes:
+    try:
+        return read_object(md5, most=_MOST_BYTES)
+    except (OSError, ValueError) as error:
+        raise HTTPException(404, f"{md5} cannot be read from cache or remote: {error}") from error
+
+
+def _metrics(run: Facts, before: Facts | None) -> list[tuple[str, float, float | None]]:
+    """(name, now, before) of every number, also of a run that is not recorded."""
+    then = before.recorded["metrics"] if before and before.recorded else {}
+    now = run.recorded["metrics"] if run.recorded else _written_metrics(run)
+    return [(name, value, then.get(name)) for name, value in sorted(now.items())]
+
+
+def _written_metrics(run: Facts) -> dict[str, float]:
+    written = runview.outputs(run)
+    stages = run.pipeline.stages if run.pipeline else ()
+    paths = [out.path for stage in stages for out in stage.outs if out.kind == "metric" and out.path in written]
+    found: dict[str, float] = {}
+    for path in paths:
+        found |= recording.numbers(_json(written[path]) or {})
+    return found
+
+
+def _listing(run: Facts) -> dict[str, Any] | None:
+    """Dates, files and bytes of what the run's inbox held."""
+    md5 = run.opened["listing"] if run.opened else None
+    parts = (_json(md5) or {}).get("partitions") if md5 else None
+    if not isinstance(parts, dict):
+        return None
+    files = [entry for entries in parts.values() for entry in entries]
+    size = sum(entry.get("size", 0) for entry in files)
+    return {"md5": md5, "dates": sorted(parts), "files": len(files), "bytes": size}
+
+
+def _json(md5: str) -> Any:
+    """A JSON file by its hash; None where it cannot be read: a page shows what there is."""
+    try:
+        return json.loads(read_object(md5, most=_MOST_BYTES))
+    except (OSError, ValueError):
+        return None
