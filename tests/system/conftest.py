@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import page  # noqa: F401 - a fixture of all tests here
 
 from reprise import git
 from reprise.airflow_api import Airflow
@@ -114,6 +115,15 @@ class Run:
 def docker(*args: str) -> str:
     """Output of a docker command."""
     return subprocess.run(["docker", *args], capture_output=True, text=True, check=True).stdout
+
+
+def until(true: Callable[[], bool], seconds: float, what: str) -> float:
+    """Wait for a condition; returns the seconds it took."""
+    start = time.monotonic()
+    while not true():
+        assert time.monotonic() - start < seconds, f"{what}: not after {seconds} s"
+        time.sleep(0.2)
+    return time.monotonic() - start
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from conftest import WORDS, Run, Stack, commit, free_port
+from conftest import WORDS, Run, Stack, commit, free_port, until
 
 from reprise import git
 from reprise.airflow_api import Airflow
@@ -88,7 +87,7 @@ def postgres() -> Iterator[str]:
         settings = [f"port={port}", f"unix_socket_directories={folder}", "listen_addresses=127.0.0.1", "fsync=off"]
         serve = [*user, str(programs / "postgres"), "-D", str(folder / "data")]
         with running([*serve, *(part for s in settings for part in ("-c", s))], subprocess.DEVNULL, cwd=Path("/")):
-            wait_for(lambda: _listens(port), 60, "PostgreSQL answers")
+            until(lambda: _listens(port), 60, "PostgreSQL answers")
             yield f"127.0.0.1:{port}/postgres"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,14 +98,6 @@ def _listens(port: int) -> bool:
 
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(true: object, seconds: float, what: str) -> None:
-    """Wait until ``true()``."""
-    deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline, f"{what}: not after {seconds} s"
-        time.sleep(0.5)
 
 
 def _nodes(stack: Stack, tmp_path: Path, shared: dict[str, str]) -> list[Node]:
@@ -173,11 +164,11 @@ def test_two_workers_make_the_laptops_bytes(stack: Stack, first: Run, tmp_path: 
         for node, queues in ((cpu, "default,cpu"), (gpu, "gpu")):
             worker = ("celery", "worker", "--queues", queues, "--concurrency", "2", "--skip-serve-logs")
             up.enter_context(node.service("worker", *worker, "--celery-hostname", f"{node.root.name}@%h"))
-        wait_for(lambda: _ready(url), 240, "the cluster's DAG is there")
+        until(lambda: _ready(url), 240, "the cluster's DAG is there")
         airflow = Airflow(url)
         conf = {"inbox": str(stack.root / "var/inbox/texts"), "revision": "HEAD", "rank.seconds": _STAGE_SECONDS}
         airflow.trigger("words", "cluster", conf)
-        wait_for(lambda: airflow.run("words", "cluster")["state"] in ("success", "failed"), 400, "the run ends")
+        until(lambda: airflow.run("words", "cluster")["state"] in ("success", "failed"), 400, "the run ends")
         assert airflow.run("words", "cluster")["state"] == "success", airflow.log("words", "cluster", "open", 1)[-20:]
         made = {name: airflow.xcom("words", "cluster", name) for name in first.stages}
         tasks = {task["task_id"]: task for task in airflow.tasks("words", "cluster")}

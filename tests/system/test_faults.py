@@ -1,24 +1,14 @@
 """What a person or an accident does to a run: it ends as expected, leaves nothing, and keeps what was finished."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, WORDS, Run, Stack, commit, docker
+from conftest import ROOT, WORDS, Run, Stack, commit, docker, until
 
 from reprise.machine.image import image_name
-
-
-def until(true: Callable[[], bool], seconds: float, what: str) -> float:
-    """Wait for a condition; returns the seconds it took."""
-    start = time.monotonic()
-    while not true():
-        assert time.monotonic() - start < seconds, f"{what}: not after {seconds} s"
-        time.sleep(0.2)
-    return time.monotonic() - start
 
 
 def tasks(stack: Stack, run_id: str) -> dict[str, tuple[str, int]]:

@@ -2,13 +2,12 @@
 
 import email
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.policy import default
 
 import pytest
 from aiosmtpd.controller import Controller
-from conftest import Stack, commit, free_port
+from conftest import Stack, commit, free_port, until
 
 pytestmark = pytest.mark.long
 
@@ -87,13 +86,6 @@ def _arrive(stack: Stack, inbox: str, date: str, text: str) -> None:
     (folder / "text.txt").write_text(text)
 
 
-def _wait(what: str, done: Callable[[], object], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, f"not after {seconds} s: {what}"
-        time.sleep(1)
-
-
 def _ended(stack: Stack, dag_id: str, kind: str) -> list[dict]:
     wanted = {"run_type": kind, "order_by": "run_after"}
     runs = stack.airflow.call("GET", f"dags/{dag_id}/dagRuns", params=wanted)["dag_runs"]
@@ -103,7 +95,7 @@ def _ended(stack: Stack, dag_id: str, kind: str) -> list[dict]:
 def test_a_scheduled_run_with_nothing_new_ends_in_seconds(
     stack: Stack, running: None, letters: tuple[Letters, int]
 ) -> None:
-    _wait("three scheduled runs", lambda: len(_ended(stack, "ticking", "scheduled")) >= 3)
+    until(lambda: len(_ended(stack, "ticking", "scheduled")) >= 3, 300, "three scheduled runs")
     runs = _ended(stack, "ticking", "scheduled")
     assert {run["state"] for run in runs} == {"success"}
     stages = ("take", "count", "rank")
@@ -124,8 +116,8 @@ def test_a_scheduled_run_with_nothing_new_ends_in_seconds(
 
 def test_a_failed_run_is_told_of(stack: Stack, running: None, letters: tuple[Letters, int]) -> None:
     stack.airflow.trigger("ticking", "doomed", {"revision": "nowhere"})
-    _wait("the failure", lambda: stack.airflow.run("ticking", "doomed")["state"] == "failed")
-    _wait("a mail", lambda: any(subject == "ticking: failure: doomed" for subject, _ in letters[0].got), 60)
+    until(lambda: stack.airflow.run("ticking", "doomed")["state"] == "failed", 300, "the failure")
+    until(lambda: any(subject == "ticking: failure: doomed" for subject, _ in letters[0].got), 60, "a mail")
     [text] = [text for subject, text in letters[0].got if "doomed" in subject]
     assert "/dags/ticking/runs/doomed" in text
 
@@ -133,16 +125,16 @@ def test_a_failed_run_is_told_of(stack: Stack, running: None, letters: tuple[Let
 def test_new_data_starts_a_run_and_nothing_new_does_not(stack: Stack, running: None) -> None:
     def look(name: str) -> str:
         stack.airflow.trigger("watched-inbox", name, {})
-        _wait("a look", lambda: stack.airflow.run("watched-inbox", name)["state"] == "success")
+        until(lambda: stack.airflow.run("watched-inbox", name)["state"] == "success", 300, "a look")
         [task] = stack.airflow.tasks("watched-inbox", name)
         return str(task["state"])
 
     assert look("first") == "success"
-    _wait("the run of what is new", lambda: len(_ended(stack, "watched", "asset_triggered")) == 1)
+    until(lambda: len(_ended(stack, "watched", "asset_triggered")) == 1, 300, "the run of what is new")
     assert look("second") == "skipped"
     _arrive(stack, "watched", "2026-11-08", "and more")
     assert look("third") == "success"
-    _wait("the run of what is new", lambda: len(_ended(stack, "watched", "asset_triggered")) == 2)
+    until(lambda: len(_ended(stack, "watched", "asset_triggered")) == 2, 300, "the run of what is new")
     texts = [
         stack.airflow.xcom("watched", run["dag_run_id"], "record")["metrics"]["texts"]
         for run in _ended(stack, "watched", "asset_triggered")

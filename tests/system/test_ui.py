@@ -1,36 +1,11 @@
 """What a person sees, in a real browser: the DAG, the trigger form, the page of a run, the ways out of it."""
 
-import shutil
-from collections.abc import Iterator
-
-import pytest
 import yaml
+from browser import open_form, without_chromium
 from conftest import Run, Stack
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("chromium"), reason="chromium is not installed: docker/apt-install chromium"
-)
-
-_QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
-
-
-@pytest.fixture
-def page(stack: Stack) -> Iterator[Page]:
-    """A page of headless chromium; slow machines get a minute for each expectation."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_QUIET)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        yield page
-        browser.close()
+pytestmark = without_chromium
 
 
 def test_run_page_shows_the_stages(stack: Stack, page: Page, first: Run) -> None:
@@ -67,7 +42,7 @@ def test_our_page_inside_airflow_shows_the_whole_run(stack: Stack, page: Page, f
 
 
 def test_trigger_form_offers_every_parameter(stack: Stack, page: Page) -> None:
-    _open_form(stack, page)
+    open_form(stack.env["REPRISE_AIRFLOW"], page, "words")
     for about in ("Branch, tag or commit to run.", "Folder, object-store URL or list", "Run every stage again."):
         expect(page.get_by_text(about).first).to_be_visible()
     page.get_by_role("button", name="rank", exact=True).click()
@@ -76,7 +51,7 @@ def test_trigger_form_offers_every_parameter(stack: Stack, page: Page) -> None:
 
 def test_the_form_refuses_a_wrong_value_and_the_run_uses_right_ones(stack: Stack, page: Page, first: Run) -> None:
     before = stack.airflow.call("GET", "dags/words/dagRuns")["total_entries"]
-    _open_form(stack, page)
+    open_form(stack.env["REPRISE_AIRFLOW"], page, "words")
     page.locator("#element_inbox").fill(str(stack.root / "var/inbox/texts"))
     page.get_by_role("button", name="rank", exact=True).click()
     top = page.locator("[name='element_rank.top']")
@@ -98,9 +73,3 @@ def test_the_form_refuses_a_wrong_value_and_the_run_uses_right_ones(stack: Stack
     assert yaml.safe_load(opened["params"]) == {"count": {"lower": True}, "rank": {"top": 1, "seconds": 0}}
     ranked = stack.airflow.xcom("words", triggered["dag_run_id"], "rank")
     assert ranked["entry"]["params"]["params.yaml"] == {"rank": {"top": 1, "seconds": 0}}
-
-
-def _open_form(stack: Stack, page: Page) -> None:
-    page.goto(f"{stack.env['REPRISE_AIRFLOW']}/dags/words")
-    page.get_by_role("button", name="Trigger").first.click()
-    page.get_by_role("button", name="run", exact=True).click()
