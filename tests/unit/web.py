@@ -8,72 +8,79 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Web:
-    """What was asked for and when, and how many bytes each answer promised."""
+class Web(ThreadingHTTPServer):
+    """Serves files by name, and remembers what was asked for and when, and how many bytes each answer promised.
 
-    def __init__(self) -> None:
+    The name's first part says how: ``busy`` twice 503 with Retry-After, ``broken`` breaks off once, ``slow`` stops half
+    way, ``drip`` sends a byte at a time, ``endless`` does not say how much comes, ``forbidden`` 403, anything else as it
+    is, from where a Range asks for it; what is not there is 404.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files = files
         self.asked: Counter[str] = Counter()
         self.times: list[float] = []
         self.sent: list[int] = []
-        self.url = ""
+        self.url = f"http://127.0.0.1:{self.server_port}"
 
 
 @contextmanager
 def web(files: dict[str, bytes]) -> Iterator[Web]:
-    """Serve files by name. The name's first part says how: ``busy`` twice 503 with Retry-After, ``broken`` breaks off
-    once, ``slow`` stops half way, ``drip`` sends a byte at a time, ``forbidden`` 403, anything else as it is,
-    from where a Range asks for it; what is not there is 404."""
-    state = Web()
+    """Serve ``files`` as :class:`Web` does, until the block ends."""
+    with Web(files) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = self.path.lstrip("/")
-            state.asked[name] += 1
-            state.times.append(time.monotonic())
-            first = name.split("/")[0]
-            if first == "busy" and state.asked[name] <= 2:
-                self.send_response(503)
-                self.send_header("Retry-After", "1" if state.asked[name] == 1 else "0")
-                self.end_headers()
-            elif first == "forbidden":
-                self.send_error(403)
-            elif name not in files:
-                self.send_error(404)
-            else:
-                self._send(first, files[name], state.asked[name])
 
-        def _send(self, first: str, data: bytes, time_asked: int) -> None:
-            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            state.sent.append(len(data) - start)
-            data = data[start:]
-            if first != "endless":
-                self.send_header("Content-Length", str(len(data)))
+class _Handler(BaseHTTPRequestHandler):
+    server: Web
+
+    def do_GET(self) -> None:
+        name = self.path.lstrip("/")
+        self.server.asked[name] += 1
+        self.server.times.append(time.monotonic())
+        kind, times_asked = name.split("/")[0], self.server.asked[name]
+        if kind == "busy" and times_asked <= 2:
+            self.send_response(503)
+            self.send_header("Retry-After", "1" if times_asked == 1 else "0")
             self.end_headers()
-            broken = first == "broken" and time_asked == 1
-            if first == "drip":
-                with suppress(OSError):  # nobody waits for the end
-                    for byte in data:
-                        self.wfile.write(bytes([byte]))
-                        time.sleep(0.1)
-                return
-            self.wfile.write(data[: len(data) // 2] if broken or first == "slow" else data)
-            if first == "slow":
-                self.wfile.flush()
-                time.sleep(2)
+        elif kind == "forbidden":
+            self.send_error(403)
+        elif name not in self.server.files:
+            self.send_error(404)
+        else:
+            self._body(kind, self._head(kind, self.server.files[name]), times_asked)
 
-        def log_message(self, *args: object) -> None:
-            pass
+    def _head(self, kind: str, whole: bytes) -> bytes:
+        """Send the headers; returns the bytes that are asked for."""
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+        self.server.sent.append(len(whole) - start)
+        if kind != "endless":
+            self.send_header("Content-Length", str(len(whole) - start))
+        self.end_headers()
+        return whole[start:]
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield state
-    finally:
-        server.shutdown()
-        server.server_close()
+    def _body(self, kind: str, data: bytes, times_asked: int) -> None:
+        if kind == "drip":
+            with suppress(OSError):  # nobody waits for the end
+                for byte in data:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
+            return
+        half = kind == "slow" or (kind == "broken" and times_asked == 1)
+        self.wfile.write(data[: len(data) // 2] if half else data)
+        if kind == "slow":
+            self.wfile.flush()
+            time.sleep(2)
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""

@@ -1,0 +1,156 @@
+"""What MLflow is to be told waits on disk while it is away: nothing is lost, nothing is sent twice."""
+
+from pathlib import Path
+
+import pytest
+import requests
+from tracked import Server, stage_box
+from tracked import settings as settings  # a fixture
+
+from reprise.errors import RepriseError, ServerAway
+from reprise.settings import Settings
+from reprise.tracking.mlflow_server import Tracker, bare_heading
+from reprise.tracking.outbox import Outbox
+from reprise.tracking.points import BATCH, Point
+from reprise.tracking.unsent import hand_on, left, send_left, take_on
+
+
+def waiting(settings: Settings) -> int:
+    return len(list(left(settings)))
+
+
+def test_what_a_server_missed_is_sent_when_it_is_back(settings: Settings, tmp_path: Path) -> None:
+    server = Server()
+    box = stage_box(settings)
+    server.away = True
+    assert box.open(server) is None
+    box.add([Point("loss", 1.0, 0, 5)])
+    (tmp_path / "dot.png").write_bytes(b"dot")
+    box.keep(tmp_path / "dot.png", "live")
+    with pytest.raises(ServerAway):
+        box.send_lines(server)
+    server.away = False
+    box.add([Point("loss", 0.5, 1, 6)])
+    assert box.send_lines(server) == 2
+    assert box.send_lines(server) == 0
+    assert server.said == [
+        ("dag_run", "run-1"),
+        ("stage_run", "rank"),
+        ("metrics", "id-rank", "", [0, 1]),
+        ("metrics", "id-run-1", "rank/", [0, 1]),
+        ("artifact", "id-rank", "live/dot.png", b"dot"),
+    ]
+
+
+def test_a_process_that_ends_leaves_what_is_unsent_to_the_next(settings: Settings) -> None:
+    server = Server()
+    server.away = True
+    box = stage_box(settings)
+    box.add([Point("loss", 1.0, 0, 5)])
+    box.note(datasets={"a": "b"})
+    box.end("FINISHED")
+    box.try_send(server)
+    assert waiting(settings) == 0  # its own process still holds it
+    box.close()
+    send_left(settings, server)
+    assert waiting(settings) == 1
+    server.away = False
+    send_left(settings, server)
+    assert server.said[-1] == ("end", "id-rank", "FINISHED")
+    assert not any((settings.var / "unsent").iterdir())
+
+
+def test_what_is_unsent_goes_on_to_another_node(settings: Settings, tmp_path: Path) -> None:
+    server = Server()
+    box = stage_box(settings)
+    box.add([Point("loss", float(i), i, 5) for i in range(3)])
+    box.keep(Path(__file__), "live")
+    box.send_lines(server)
+    box.add([Point("loss", 3.0, 3, 5)])
+    box.end("FINISHED")
+    box.close()
+    stored = tmp_path / "stored"
+    assert hand_on(box.folder, lambda file: str(file.rename(stored))) == str(stored)
+    assert not list((settings.var / "unsent").glob("*"))
+    other = Settings(var=tmp_path / "other")
+    take_on(other, box.about["heading"], stored)
+    server.said.clear()
+    send_left(other, server)
+    assert [said for said in server.said if said[0] != "artifact"] == [
+        ("metrics", "id-rank", "", [3]),
+        ("metrics", "id-run-1", "rank/", [3]),
+        ("end", "id-rank", "FINISHED"),
+    ]
+
+
+def test_a_remote_that_refuses_leaves_it_here(settings: Settings) -> None:
+    def refuse(_: Path) -> str:
+        raise RepriseError("no remote", "dvc push")
+
+    box = stage_box(settings)
+    box.close()
+    assert hand_on(box.folder, refuse) is None
+    assert waiting(settings) == 1
+
+
+def test_a_killed_process_leaves_a_killed_run(settings: Settings) -> None:
+    server = Server()
+    box = stage_box(settings)
+    box.add([Point("loss", 1.0, 0, 5)])
+    with box.points.open("a") as lines:  # killed while it wrote the second
+        lines.write('["loss", 0.')
+    box.close()
+    send_left(settings, server)
+    assert ("metrics", "id-rank", "", [0]) in server.said
+    assert server.said[-1] == ("end", "id-rank", "KILLED")
+
+
+def test_a_record_that_was_killed_says_nothing_as_the_next_try_says_all(settings: Settings) -> None:
+    box = Outbox.create(settings, bare_heading("words", "words", "run-1"))
+    box.add([Point("accuracy", 1.0, 0, 5)])
+    box.close()
+    server = Server()
+    send_left(settings, server)
+    assert server.said == []
+
+
+def test_sending_goes_on_at_the_batch_that_was_not_confirmed(settings: Settings) -> None:
+    """The batch whose confirmation was lost goes again: MLflow keeps one of equal points."""
+    server = Server()
+    box = stage_box(settings)
+    box.add([Point("loss", 0.0, i, i) for i in range(2 * BATCH)])
+    server.dies_after = 5  # dag_run, stage_run, the first batch for both, the second for the stage's run
+    with pytest.raises(ServerAway):
+        box.send_lines(server)
+    server.away = False
+    box.send_lines(server)
+    sent = [(said[1], said[3][0]) for said in server.said if said[0] == "metrics"]
+    assert sent == [("id-rank", 0), ("id-run-1", 0), ("id-rank", BATCH), ("id-rank", BATCH), ("id-run-1", BATCH)]
+
+
+def test_what_a_server_refuses_holds_up_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    box = stage_box(settings)
+    box.add([Point("refused", 0.0, 0, 0)])
+    assert box.send_lines(server) == 1
+    box.add([Point("loss", 0.0, 1, 1)])
+    box.send_lines(server)
+    assert ("metrics", "id-rank", "", [1]) in server.said
+    assert "not in MLflow: 1 points" in caplog.text
+
+
+def test_a_failed_run_that_mlflow_never_knew_is_not_made_up(settings: Settings) -> None:
+    server = Server()
+    box = Outbox.create(settings, bare_heading("words", "words", "run-1"), known_only=True)
+    box.end("FAILED")
+    box.try_send(server)
+    assert server.said == [("known", "run-1")]
+    assert not list((settings.var / "unsent").glob("*"))
+
+
+def test_what_is_not_mlflow_counts_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = requests.Response()
+    page.status_code, page._content = 200, b"<html>please log in</html>"
+    monkeypatch.setattr(requests, "request", lambda *_, **__: page)
+    with pytest.raises(ServerAway, match="is not MLflow"):
+        Tracker("http://127.0.0.1:9").dag_run(bare_heading("a", "a", "b"))

@@ -1,0 +1,90 @@
+"""A stage's lines become points; what is no point, half a line or a file written anew disturbs nothing."""
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+from tracked import line
+
+from reprise.tracking.points import BATCH, Point, Tail, read_points, write_points
+
+
+def test_lines_become_points_with_their_own_time(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(line(time=1.5) + line(2, "val/accuracy", "0.75") + line(3)[:-2])
+    tail = Tail(file)
+    before = int(time.time() * 1000)
+    [[first, second]] = tail.batches()
+    assert first == Point("loss", 0.5, 1, 1500)
+    assert second[:3] == ("val/accuracy", 0.75, 2) and before <= second.time <= time.time() * 1000
+    with file.open("a") as lines:  # the rest of the third
+        lines.write(line(3)[-2:])
+    assert [p.step for batch in tail.batches() for p in batch] == [3]
+    assert list(tail.batches()) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "no json\n",
+        "7\n",
+        "null\n",
+        line(value="much"),
+        line(step=None),
+        line(step=math.inf),
+        line(step=2**63),
+        line(name="a//b"),
+        line(name="../b"),
+        line(name="50 %"),
+        line(name=""),
+        line(time="noon"),
+        '{"step": 1, "name": "loss"}\n',
+        "\udcff\n",
+        "x" * 200_000 + "\n",
+    ],
+)
+def test_what_is_no_point_is_passed_over_with_a_warning(
+    tmp_path: Path, bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(line(1) + bad + line(2), errors="surrogateescape")
+    assert [p.step for batch in Tail(file).batches() for p in batch] == [1, 2]
+    assert "passed over" in caplog.text
+
+
+def test_nan_and_infinity_are_values(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(line(value=math.nan) + line(value=-math.inf))
+    [points] = Tail(file).batches()
+    kept = tmp_path / "points.jsonl"
+    write_points(kept, points)
+    [([nan, infinite], _)] = read_points(kept)
+    assert math.isnan(nan.value) and infinite.value == -math.inf
+
+
+def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(line(1) + line(2))
+    tail = Tail(file)
+    list(tail.batches())
+    file.write_text(line(7))
+    assert [p.step for batch in tail.batches() for p in batch] == [7]
+
+
+def test_many_lines_come_in_batches(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(line(i) for i in range(2 * BATCH + 1)))
+    assert [len(batch) for batch in Tail(file).batches()] == [BATCH, BATCH, 1]
+
+
+def test_points_are_read_on_from_any_batch_and_half_a_line_is_left(tmp_path: Path) -> None:
+    file = tmp_path / "points.jsonl"
+    write_points(file, [Point("a", float(i), i, i) for i in range(BATCH + 5)])
+    with file.open("a") as lines:
+        lines.write('["a", 1')
+    batches = list(read_points(file))
+    assert [len(points) for points, _ in batches] == [BATCH, 5]
+    assert list(read_points(file, batches[0][1])) == batches[1:]
+    write_points(file, [Point("b", 0.0, 0, 0), Point("c", 0.0, 0, 0)])  # after a full disk, say
+    assert [p.name for points, _ in read_points(file, batches[1][1]) for p in points] == ["c"]
