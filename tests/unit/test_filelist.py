@@ -49,6 +49,10 @@ def test_without_dates_one_partition_whose_date_the_run_may_say(tmp_path: Path) 
         listed(tmp_path, "url\nhttp://host/a\n", arrived="soon")
 
 
+def test_a_day_is_the_same_partition_however_it_is_written(tmp_path: Path) -> None:
+    assert list(listed(tmp_path, "path,date,\na,2026-11-01,\nb,20261101,\nc,2026-11-01T08:00,\n")) == ["2026-11-01"]
+
+
 def test_a_file_that_is_not_what_the_list_says_changes_the_listing_when_it_changes(tmp_path: Path) -> None:
     text = f"path,sha256\na.jpg,{SHA}\n"
     seen = []
@@ -81,6 +85,9 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
         ("path,date\na,2026-11-0199\n", "row 1: Invalid isoformat"),
         ("path,date\na,2026-11-01\nb,\n", "row 2: no date, while others have one"),
         ("path,sha256\na,12\n", "'12' is no SHA-256"),
+        ("url\nhttps://ann:hidden@h/a\n", "row 1: its URL holds a name or password"),
+        ("url,identity\nhttp://h/a,b.jpg,Bob\n", "row 1: it has more values than the first line has names"),
+        ("path\n" + "a" * 200_000 + "\n", "is no CSV: field larger than"),
         ("path,date\n" + "a,x\n" * 5, "and 2 more"),
     ],
 )
@@ -98,6 +105,13 @@ def test_what_is_no_list_at_all(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_bytes(b"\xff\xfe")
     with pytest.raises(BadInput, match="is no UTF-8 text"):
         list_inbox(str(tmp_path / "list.csv"), None, tmp_path / "hashes")
+    table = pa.table({"url": [f"http://h/{n}" for n in range(1000)]})
+    pq.write_table(table, tmp_path / "list.parquet", use_dictionary=False, compression="snappy")
+    damaged = bytearray((tmp_path / "list.parquet").read_bytes())
+    damaged[40:200] = bytes(160)
+    (tmp_path / "list.parquet").write_bytes(damaged)
+    with pytest.raises(BadInput, match="is no Parquet file"):
+        list_inbox(str(tmp_path / "list.parquet"), None, tmp_path / "hashes")
     (tmp_path / "list.csv").write_text("url\n")
     with pytest.raises(BadInput, match="holds no files"):
         list_inbox(str(tmp_path / "list.csv"), None, tmp_path / "hashes")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_identity_is_the_folder_that_holds_the_file(path: str, partition: str, i
 def test_a_list_knows_better_than_folders() -> None:
     assert inbox.identity(inbox.Entry("2026-11-01/Ann/x.jpg", identity="Bob"), "2026-11-01") == "Bob"
     assert inbox.identity(inbox.Entry("http://host/Ann/x.jpg", url="http://host/Ann/x.jpg"), "undated") is None
+
+
+def test_a_name_is_one_person_however_its_letters_are_composed() -> None:
+    apart, whole = (unicodedata.normalize(form, "Zoë") for form in ("NFD", "NFC"))
+    assert apart != whole
+    for entry in (inbox.Entry(f"{apart}/x.jpg"), inbox.Entry("x.jpg", identity=apart)):
+        assert inbox.identity(entry, "undated") == whole
 
 
 @pytest.mark.parametrize("path", ["../x.jpg", "/etc/passwd", "a/../../x.jpg"])

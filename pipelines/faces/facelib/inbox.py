@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import unicodedata
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -59,12 +60,12 @@ def listing(path: Path) -> dict[str, list[Entry]]:
 
 def identity(entry: Entry, partition: str) -> str | None:
     """Who is in the photograph: as the list says, else the folder that directly holds it; None for a loose one."""
-    if entry.identity or entry.url:
-        return entry.identity
     folders = PurePosixPath(entry.path).parts[:-1]
     if folders[:1] == (partition,):
         folders = folders[1:]
-    return folders[-1] if folders else None
+    folder = folders[-1] if folders and not entry.url else None
+    name = entry.identity or folder
+    return unicodedata.normalize("NFC", name) if name else None  # a Mac writes Zoë in another way: it is one person
 
 
 class Inbox(Protocol):

@@ -8,7 +8,10 @@ class Params(BaseModel, extra="forbid", frozen=True):
 
     max_bytes: int = Field(200_000_000, ge=1, le=2_000_000_000, description="A larger file is rejected unread, bytes")
     max_reject_share: float = Field(
-        0.5, ge=0, le=1, description="The stage fails where a larger share of the listed files is rejected"
+        0.5,
+        ge=0,
+        le=1,
+        description="The stage fails where a larger share of the files that it takes in this run is rejected",
     )
     workers: int = Field(8, ge=1, le=256, description="Files taken at once; memory holds twice as many of them")
     timeout: float = Field(20, gt=0, le=3600, description="Web: a try has failed after so long without a byte, s")

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from reprise.errors import BadInput
 
 ENDINGS = (".csv", ".parquet")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 3
+_MORE = "(no column)"
+"""Where a row's values go for which the first line has no name."""
 _OURS = {"size", "etag", "found"}
 """What the listing itself says of a file: a list's own columns of these names are left out."""
 
@@ -69,14 +72,18 @@ def _row(number: int, fields: dict[str, str]) -> Row:
     """Raises ValueError where a value is missing or wrong."""
     url, path = fields.pop("url", ""), fields.pop("path", "")
     date, sha256 = re.split("[ T]", fields.pop("date", ""))[0], fields.pop("sha256", "").lower()
+    if _MORE in fields:
+        raise ValueError("it has more values than the first line has names; put what holds a comma into quotes")
     if bool(url) == bool(path):
         raise ValueError("it needs a url or a path, and not both")
     if url and not re.match(r"https?://[^/]", url):
         raise ValueError(f"{url!r} is no http or https URL")
+    if url and urlsplit(url).username is not None:
+        raise ValueError("its URL holds a name or password, which the record of a run would show")
     if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "://" in path):
         raise ValueError(f"{path!r} is not below the list's folder")
     if date:
-        dt.date.fromisoformat(date)
+        date = dt.date.fromisoformat(date).isoformat()  # 20261101 is the same day, and must be the same partition
     if sha256 and not _SHA256.fullmatch(sha256):
         raise ValueError(f"{sha256!r} is no SHA-256 (64 hexadecimal digits)")
     labels = {name: value for name, value in fields.items() if name not in _OURS}
@@ -88,8 +95,13 @@ def _csv(name: str, data: bytes) -> Iterator[dict[str, str]]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"the list {name} is no UTF-8 text: {error}", "save it as CSV in UTF-8") from error
-    for fields in csv.DictReader(io.StringIO(text, newline="")):
-        yield _plain({k: v for k, v in fields.items() if k})
+    try:
+        for fields in csv.DictReader(io.StringIO(text, newline=""), restkey=_MORE):
+            if not any(map(str.strip, fields.get(_MORE) or ())):
+                fields.pop(_MORE, None)
+            yield _plain({k: v for k, v in fields.items() if k})
+    except csv.Error as error:
+        raise BadInput(f"the list {name} is no CSV: {error}", "save it as CSV in UTF-8") from error
 
 
 def _parquet(name: str, data: bytes) -> Iterator[dict[str, str]]:
@@ -100,7 +112,7 @@ def _parquet(name: str, data: bytes) -> Iterator[dict[str, str]]:
         batches = pq.ParquetFile(io.BytesIO(data)).iter_batches()
         for batch in batches:
             yield from map(_plain, batch.to_pylist())
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # OSError: a damaged page
         raise BadInput(f"the list {name} is no Parquet file: {error}", f"write {name} again") from error
 
 

@@ -53,7 +53,9 @@ def list_inbox(
     root, name = split(inbox)
     store = open_store(root, options)
     found = _listed(store, name, hashes) if name else _in_folders(store, as_of, hashes)
-    if arrived and UNDATED in found:
+    if arrived and UNDATED not in found:
+        raise BadInput(f"the inbox {inbox} has dates of its own, it did not arrive on {arrived}", "leave ARRIVED out")
+    if arrived:
         found = {arrived: found[UNDATED]}
     dated = UNDATED not in found
     taken = {d: _sorted(e) for d, e in sorted(found.items()) if e and (not dated or began(d, as_of))}

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from reprise.errors import BadInput
+
+_PASSWORD = re.compile(r"[^:/]+://[^/@]*:[^/@]*@")
 
 
 @dataclass(frozen=True)
@@ -51,29 +55,31 @@ class Folder:
     root: Path
 
     def folders(self) -> list[str]:
-        return [p.name for p in self.root.iterdir() if p.is_dir()]
+        with _readable(self.root):
+            return [p.name for p in self.root.iterdir() if p.is_dir()]
 
     def files(self, below: str = "") -> Iterator[File]:
-        root = self.root.resolve()
-        for folder, folders, names in os.walk(root / below):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            start = os.path.relpath(folder, root)
-            for name in names:
-                path = name if start == "." else f"{start}/{name}"
-                if not name.startswith(".") and (file := self._file(root, path)):
+        root = os.path.join(self.root.resolve(), "")
+        _refuse_way_out(root, root + below)
+        todo = [root + below]
+        while todo:
+            folder = todo.pop()
+            with _readable(folder), os.scandir(folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+            for entry in entries:
+                if entry.is_symlink():
+                    _refuse_way_out(root, entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                elif file := _file(root, entry.path.removeprefix(root)):
                     yield file
 
     def find(self, paths: Collection[str]) -> dict[str, File]:
-        root = self.root.resolve()
-        return {path: file for path in paths if (file := self._file(root, path))}
-
-    @staticmethod
-    def _file(root: Path, path: str) -> File | None:
-        full = os.path.join(root, path)
-        if not os.path.isfile(full):
-            return None
-        stat = os.stat(full)
-        return File(path, stat.st_size, stamp=(full, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+        root = os.path.join(self.root.resolve(), "")
+        found = {path: file for path in paths if (file := _file(root, path))}
+        for path in found:
+            _refuse_way_out(root, root + path)
+        return found
 
     def read(self, path: str) -> bytes:
         with self._open(path) as file:
@@ -84,11 +90,53 @@ class Folder:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _open(self, path: str) -> BufferedReader:
-        try:
+        with _readable(self.root / path):
             return (self.root / path).open("rb")
-        except OSError as error:
-            place = self.root / path
-            raise BadInput(f"{place} cannot be read: {error.strerror}", f"ls -l {place.parent}") from error
+
+
+def _file(root: str, path: str) -> File | None:
+    """A file of this machine below ``root``, which ends in a slash; None where there is no regular one."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise BadInput(
+            f"the name of {os.fsencode(path)!r} in the inbox {root} is no UTF-8, so that no listing can hold it",
+            f"rename it, or all such: convmv -r -f latin1 -t utf8 --notest {root}",
+        ) from None
+    try:
+        known = os.stat(root + path)
+    except PermissionError as error:
+        raise _unreadable(root + path, error) from error
+    except (OSError, ValueError):  # a link to nowhere, or a name that no file can have
+        return None
+    stamp = (root + path, known.st_size, known.st_mtime_ns, known.st_ino)
+    return File(path, known.st_size, stamp=stamp) if stat.S_ISREG(known.st_mode) else None
+
+
+def _refuse_way_out(root: str, place: str) -> None:
+    """Whoever fills an inbox must not reach other files through it; nor could a container, which sees nothing else.
+
+    :raises BadInput: where a link on the way to ``place`` leads out of ``root``, which ends in a slash.
+    """
+    real = os.path.realpath(place)
+    if not os.path.join(real, "").startswith(root):
+        raise BadInput(
+            f"{place} is a link that leads out of the inbox, to {real}: a stage's container sees the inbox alone",
+            f"put the files themselves there, or remove it: rm {place}",
+        )
+
+
+@contextmanager
+def _readable(place: Path | str) -> Iterator[None]:
+    """Turn what the file system refuses into ours: what cannot be read must not look as if it were not there."""
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(place, error) from error
+
+
+def _unreadable(place: Path | str, error: OSError) -> BadInput:
+    return BadInput(f"{place} cannot be read: {error.strerror}", f"ls -ld {place}")
 
 
 @dataclass(frozen=True)
@@ -147,9 +195,14 @@ def open_store(place: str, options: Mapping[str, Any] | None = None) -> Store:
     """The store of a folder or URL.
 
     :param options: fsspec's storage options (endpoint, credentials); the environment's hold where there are none.
-    :raises BadInput: where there is no such folder, or nothing that reaches such a URL is installed.
+    :raises BadInput: where there is no such folder, nothing that reaches such a URL is installed, or it has a password.
     """
     place = absolute(place)
+    if _PASSWORD.match(place):
+        raise BadInput(
+            "the address of the inbox holds a password, which logs and records would show",
+            "name it without; docs/inboxes.md says where address and keys come from",
+        )
     if is_local(place):
         if not Path(place).is_dir():
             raise BadInput(f"the inbox {place} does not exist", "make photos, or name another: make run INBOX=FOLDER")
