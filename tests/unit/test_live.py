@@ -34,13 +34,15 @@ def test_a_stage_is_followed_into_mlflow_and_tensorboard(settings: Settings, tmp
     live.start()
     (folder / "metrics.jsonl").write_text(line(1, value=0.5, time=100.25) + line(2, value=math.nan))
     Image.new("RGB", (3, 2), (255, 0, 0)).save(folder / "batch.png")
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "a-broken.png").write_bytes(b"no picture")  # before the others
+    (folder / "z-secret.png").symlink_to(__file__)
     live.stop()
     box.send_lines(server)
     steps = [said[3] for said in server.said if said[:2] == ("metrics", "id-rank")]
     assert {1, 2} <= {step for batch in steps for step in batch}
     paths = {said[2] for said in server.said if said[0] == "artifact"}
-    assert {"live/batch.png"} < paths and any(path.startswith("tensorboard/board/events") for path in paths)
+    assert "live/batch.png" in paths and "live/z-secret.png" not in paths
+    assert any(path.startswith("tensorboard/board/events") for path in paths)
     shown = read_events(board)
     number, nan = shown.Scalars("loss")
     assert (number.step, number.wall_time, number.value) == (1, 100.25, 0.5)
@@ -84,7 +86,7 @@ def test_load_is_measured_between_two_samples() -> None:
 
 
 def test_gpus_are_read_from_nvidia_smi() -> None:
-    said = "0, 97, 40536\n1, [N/A], 3\n"
+    said = "Warning: infoROM is corrupted\n0, 97, 40536\n1, [N/A], 3\n"
     assert usage.parse_gpus(said) == {
         "system/gpu_0_percent": 97.0,
         "system/gpu_0_memory_mib": 40536.0,

@@ -1,6 +1,7 @@
 """What MLflow is to be told waits on disk while it is away: nothing is lost, nothing is sent twice."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -139,6 +140,45 @@ def test_what_a_server_refuses_holds_up_nothing(settings: Settings, caplog: pyte
     assert "not in MLflow: 1 points" in caplog.text
 
 
+def test_a_model_that_is_refused_does_not_keep_the_run_from_ending(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, box = Server(), Outbox.create(settings, bare_heading("words", "words", "run-1"))
+    (tmp_path / "net.onnx").write_bytes(b"net")
+    for name in ("refused", "taken"):
+        box.model(name, tmp_path / "net.onnx", "0" * 32, "")
+    box.end("FINISHED")
+    box.try_send(server)
+    assert box.models == {"taken": "7"}
+    assert server.said[-1] == ("finish", "id-run-1", "FINISHED")
+    assert "not in MLflow: model refused" in caplog.text
+
+
+def test_a_damaged_outbox_keeps_nobody_from_sending_the_others(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged, whole = stage_box(settings), stage_box(settings)
+    for box in (damaged, whole):
+        box.end("FINISHED")
+        box.close()
+    (damaged.folder / "sent.json").write_text("")
+    server = Server()
+    send_left(settings, server)
+    assert server.said[-1] == ("end", "id-rank", "FINISHED")
+    assert damaged.folder.exists() and not whole.folder.exists()
+    assert f"{damaged.folder} is damaged" in caplog.text
+
+
+def test_a_full_disk_while_it_is_handed_on_leaves_it_here(settings: Settings) -> None:
+    def full(_: Path) -> str:
+        raise OSError(28, "No space left on device")
+
+    box = stage_box(settings)
+    box.close()
+    assert hand_on(box.folder, full) is None
+    assert waiting(settings) == 1
+
+
 def test_a_failed_run_that_mlflow_never_knew_is_not_made_up(settings: Settings) -> None:
     server = Server()
     box = Outbox.create(settings, bare_heading("words", "words", "run-1"), known_only=True)
@@ -146,6 +186,41 @@ def test_a_failed_run_that_mlflow_never_knew_is_not_made_up(settings: Settings) 
     box.try_send(server)
     assert server.said == [("known", "run-1")]
     assert not list((settings.var / "unsent").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, RepriseError), (401, ServerAway), (429, ServerAway), (503, ServerAway)]
+)
+def test_a_wrong_login_drops_nothing(monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception]) -> None:
+    """What is refused is dropped, so a refusal must be one of what was sent."""
+    answer = requests.Response()
+    answer.status_code, answer._content = status, b"no"
+    monkeypatch.setattr(requests, "request", lambda *_, **__: answer)
+    with pytest.raises(RepriseError) as caught:
+        Tracker("http://127.0.0.1:9").tags("run", {"a": "b"})
+    assert type(caught.value) is kind
+
+
+def test_the_login_is_that_of_mlflows_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(*_: Any, **given: Any) -> requests.Response:
+        asked.append(given)
+        empty = requests.Response()
+        empty.status_code, empty._content = 200, b"{}"
+        return empty
+
+    monkeypatch.setattr(requests, "request", answer)
+    tracker = Tracker("http://127.0.0.1:9")
+    tracker.tags("run", {})
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t")
+    tracker.tags("run", {})
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pw")
+    tracker.tags("run", {})
+    assert "auth" not in asked[0] and "headers" not in asked[0]
+    assert asked[1]["headers"] == {"Authorization": "Bearer t"}
+    assert asked[2]["auth"] == ("me", "pw")
 
 
 def test_what_is_not_mlflow_counts_as_away(monkeypatch: pytest.MonkeyPatch) -> None:

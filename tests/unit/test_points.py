@@ -1,8 +1,10 @@
 """A stage's lines become points; what is no point, half a line or a file written anew disturbs nothing."""
 
 import math
+import os
 import time
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from tracked import line
@@ -42,6 +44,7 @@ def test_lines_become_points_with_their_own_time(tmp_path: Path) -> None:
         '{"step": 1, "name": "loss"}\n',
         "\udcff\n",
         "x" * 200_000 + "\n",
+        "[" * 50_000 + "\n",
     ],
 )
 def test_what_is_no_point_is_passed_over_with_a_warning(
@@ -88,3 +91,26 @@ def test_points_are_read_on_from_any_batch_and_half_a_line_is_left(tmp_path: Pat
     assert list(read_points(file, batches[0][1])) == batches[1:]
     write_points(file, [Point("b", 0.0, 0, 0), Point("c", 0.0, 0, 0)])  # after a full disk, say
     assert [p.name for points, _ in read_points(file, batches[1][1]) for p in points] == ["c"]
+
+
+def test_half_a_line_that_is_finished_meanwhile_is_read_whole_the_next_time(tmp_path: Path) -> None:
+    """W&B's process reads while the worker writes."""
+    file = tmp_path / "points.jsonl"
+    file.write_text('["a", 1.0, 0, 0]\n["b", 1')
+    reading = read_points(file)
+    [first], end = next(reading)
+    with file.open("a") as lines:
+        lines.write('.0, 1, 1]\n["c", 1.0, 2, 2]\n')
+    assert list(reading) == []
+    assert first.name == "a"
+    assert [p.name for points, _ in read_points(file, end) for p in points] == ["b", "c"]
+
+
+def test_what_is_no_ordinary_file_is_left_alone(tmp_path: Path) -> None:
+    """A link may lead to what the stage must not read, and a pipe keeps its reader waiting."""
+    secret = tmp_path / "credentials"
+    secret.write_text(line())
+    link, pipe = tmp_path / "link.jsonl", tmp_path / "pipe.jsonl"
+    link.symlink_to(secret)
+    os.mkfifo(pipe)
+    assert [list(Tail(file).batches()) for file in (link, pipe, secret)] == [[], [], [[ANY]]]

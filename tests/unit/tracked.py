@@ -58,6 +58,15 @@ class Server(Tracker):
     def artifact(self, run: str, file: Path, path: str) -> None:
         self._answer("artifact", run, path, file.read_bytes())
 
+    def model(self, run: str, name: str, file: Path, md5: str, description: str) -> str:
+        if name == "refused":
+            raise RepriseError("refused", "no way")
+        self._answer("model", name, md5, file.read_bytes())
+        return "7"
+
+    def tags(self, run: str, tags: Any) -> None:
+        self._answer("tags", run, tags)
+
     def datasets(self, run: str, hashes: Any) -> None:
         self._answer("datasets", run)
 

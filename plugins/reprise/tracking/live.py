@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from reprise.errors import RepriseError
 from reprise.tracking import points, usage
@@ -48,6 +49,7 @@ class Live(threading.Thread):
         self._sample_at = self._begun
         self._send_at = self._begun
         self._away = False
+        self._troubles: dict[str, str] = {}
 
     def run(self) -> None:
         """Follow; what the stage wrote last is read before the thread ends."""
@@ -56,31 +58,41 @@ class Live(threading.Thread):
             self._tolerant(self._sample)
             self._tolerant(self._send)
         self._tolerant(self._follow)
-        self._tolerant(self._close)
+        self._tolerant(self._close_board)
+        self._tolerant(self._close_wandb)
 
     def stop(self) -> None:
         """Read what is left, and end. What is not sent by now is in the outbox."""
         self._done.set()
         self.join()
 
-    def _tolerant(self, step: Callable[[], None]) -> None:
+    def _tolerant(self, step: Callable[..., None], *args: Any) -> None:
+        """A full disk, a broken picture: the stage goes on, and so do the other steps. Said once, not every second."""
+        name = " ".join([step.__name__.strip("_"), *map(str, args)])
         try:
-            step()
-        except Exception:  # a full disk, a broken picture: the stage goes on, and the next step is another
-            log.exception("live: %s failed", step.__name__.strip("_"))
+            step(*args)
+            self._troubles.pop(name, None)
+        except Exception as error:
+            if self._troubles.get(name) != repr(error):
+                log.exception("live: %s failed", name)
+            self._troubles[name] = repr(error)
 
     def _follow(self) -> None:
         for batch in self._tail.batches():
             self.outbox.add(batch)
             self.board.add(batch)
             self._start_wandb()
-        for picture in sorted(self.folder.rglob("*.png")):
-            version = picture.stat().st_mtime_ns
-            if self._pictures.get(picture) != version:
-                self._pictures[picture] = version
-                name = picture.relative_to(self.folder)
-                self.outbox.keep(picture, (PICTURES / name.parent).as_posix())
-                self.board.picture(name.with_suffix("").as_posix(), picture)
+        for picture in sorted(filter(points.is_plain, self.folder.rglob("*.png"))):
+            self._tolerant(self._picture, picture)
+
+    def _picture(self, picture: Path) -> None:
+        version = picture.stat().st_mtime_ns
+        if self._pictures.get(picture) == version:
+            return
+        self._pictures[picture] = version
+        name = picture.relative_to(self.folder)
+        self.outbox.keep(picture, (PICTURES / name.parent).as_posix())
+        self.board.picture(name.with_suffix("").as_posix(), picture)
 
     def _start_wandb(self) -> None:
         if self.wandb and not self.wandb.started:
@@ -110,9 +122,11 @@ class Live(threading.Thread):
             log.info("MLflow is back: %d points sent that it had missed", sent)
         self._away = False
 
-    def _close(self) -> None:
+    def _close_board(self) -> None:
         events = self.board.close()
         if events:
             self.outbox.keep(events, "tensorboard")
+
+    def _close_wandb(self) -> None:
         if self.wandb:
             self.wandb_id = self.wandb.finish()

@@ -10,6 +10,7 @@ https://mlflow.org/docs/latest/api_reference/rest-api.html
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 PARENT = "mlflow.parentRunId"
 RUN_KEY = "reprise.run"
 _TIMEOUT_SECONDS = 10
+NO_LOGIN = (401, 403)
+_NOT_NOW = (408, 429)
+"""Like trouble of the server's, neither says anything of what was sent: later it is taken."""
 _PROXIED = "mlflow-artifacts:/"
 
 P = ParamSpec("P")
@@ -78,15 +82,20 @@ class Tracker:
     def _request(self, method: str, url: str, **given: Any) -> requests.Response:
         """One request.
 
-        :raises ServerAway: where no server answers, or one that has trouble of its own.
+        :raises ServerAway: where no server answers, or one that has trouble of its own or lets nobody in.
         :raises RepriseError: where it refuses.
         """
         try:
-            answer = requests.request(method, url, **{"timeout": _TIMEOUT_SECONDS, **given})
+            answer = requests.request(method, url, **{"timeout": _TIMEOUT_SECONDS, **_login(), **given})
         except requests.RequestException as error:
             reason = type(error).__name__
             raise ServerAway(f"MLflow does not answer at {self.uri} ({reason})", "make status") from error
-        if answer.status_code >= 500 or answer.status_code == 429:
+        if answer.status_code in NO_LOGIN:
+            raise ServerAway(
+                f"MLflow at {self.uri} lets nobody in: {answer.status_code} {answer.text[:500]}",
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN), then make up",
+            )
+        if answer.status_code >= 500 or answer.status_code in _NOT_NOW:
             raise ServerAway(
                 f"MLflow has trouble: {answer.status_code} {answer.text[:500]}", "make logs SERVICE=mlflow"
             )
@@ -272,6 +281,14 @@ class Tracker:
     def url(self, run: str) -> str:
         """The run's page for people."""
         return f"{self.uri}/#/experiments/runs/{run}"
+
+
+def _login() -> dict[str, Any]:
+    """A request's login, by the variables of MLflow's own client."""
+    user, password, token = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD", "TOKEN"))
+    if user and password:
+        return {"auth": (user, password)}
+    return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
 
 
 def now() -> int:

@@ -10,17 +10,24 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from reprise.errors import RepriseError
+from reprise.errors import RepriseError, ServerAway
+from reprise.tracking.mlflow_server import NO_LOGIN
 
 
 def log_model(uri: str, run: str, name: str, file: Path, md5: str, description: str) -> str:
     """Log an ONNX model with its signature to a run and register it; returns the registered version.
 
-    :raises RepriseError: where the server refuses.
+    :raises ServerAway: where the server does not answer, or has trouble of its own.
+    :raises RepriseError: where it refuses, or the file is no ONNX model.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is away costs four minutes
     mlflow.set_tracking_uri(uri)
-    model = onnx.load(str(file))
+    try:
+        model = onnx.load(str(file))
+    except Exception as error:  # protobuf's
+        raise RepriseError(
+            f"model {name} is no ONNX file: {error}", "export it as ONNX; MLflow registers nothing else"
+        ) from error
     try:
         with mlflow.start_run(run_id=run, log_system_metrics=False):
             logged = mlflow.onnx.log_model(
@@ -36,7 +43,9 @@ def log_model(uri: str, run: str, name: str, file: Path, md5: str, description: 
         client.set_model_version_tag(name, version, "md5", md5)
         client.update_model_version(name, version, description)
     except MlflowException as error:
-        raise RepriseError(f"model {name} could not be registered: {error}", f"open {uri}") from error
+        status = error.get_http_status_code()
+        kind = ServerAway if status >= 500 or status in NO_LOGIN else RepriseError
+        raise kind(f"model {name} could not be registered: {error}", f"open {uri}") from error
     return version
 
 

@@ -68,7 +68,7 @@ class Outbox:
         about = About(heading=heading, stage=stage, tags=dict(tags or {}), started=now(), known_only=known_only)
         # By time: what ends a run is sent after what its stages left.
         folder = run_folder(settings, heading) / f"{time.time_ns()}-{slug(stage or 'run')}"
-        folder.mkdir(parents=True)
+        _make(folder)
         lock = (folder / "lock").open("wb")
         fcntl.flock(lock, fcntl.LOCK_EX)
         _write(folder / "about.json", about)
@@ -76,7 +76,7 @@ class Outbox:
 
     @classmethod
     def take(cls, folder: Path) -> "Outbox | None":
-        """What another process left; None where one still works on it, or has just sent it."""
+        """What another process left; None where one still works on it, has just sent it, or left it damaged."""
         try:
             lock = (folder / "lock").open("r+b")
         except FileNotFoundError:
@@ -86,10 +86,14 @@ class Outbox:
         except BlockingIOError:
             lock.close()
             return None
-        if not (folder / "about.json").exists():  # being created, or removed
+        try:
+            return cls(folder, lock)
+        except FileNotFoundError:  # being created, or removed
             lock.close()
-            return None
-        return cls(folder, lock)
+        except (OSError, ValueError, TypeError) as error:  # power failed while it was written, say
+            lock.close()
+            log.warning("passed over, look into it and remove it: %s is damaged: %s", folder, error)
+        return None
 
     @property
     def run(self) -> str | None:
@@ -224,8 +228,9 @@ class Outbox:
         notes, said = _read(self._notes), self._sent.get("notes", {})
         for name, (md5, description) in sorted(notes.get("models", {}).items()):
             if name not in self.models:
-                version = tracker.model(run, name, self.folder / "models" / md5, md5, description)
-                self._remember(models={**self.models, name: version})
+                with _dropped(f"model {name}"):
+                    version = tracker.model(run, name, self.folder / "models" / md5, md5, description)
+                    self._remember(models={**self.models, name: version})
         for what, say in (("datasets", tracker.datasets), ("tags", tracker.tags)):
             if notes.get(what) and notes[what] != said.get(what):
                 with _dropped(what):
@@ -271,6 +276,16 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _make(folder: Path) -> None:
+    """Make a new folder. Its parent may be removed at the same moment, by whoever has sent the last thing in it."""
+    for _ in range(9):
+        try:
+            return folder.mkdir(parents=True)
+        except FileNotFoundError:
+            continue
+    folder.mkdir(parents=True)
 
 
 def _link(file: Path, target: Path) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import posixpath
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -70,6 +72,8 @@ def read_points(file: Path, start: int = 0) -> Iterator[tuple[list[Point], int]]
             start += sum(map(len, whole))
             if whole:
                 yield [point for line in whole if (point := _written(line))], start
+            if len(whole) < len(batch):  # its rest may be there by now, and is no line
+                return
 
 
 def _written(line: bytes) -> Point | None:
@@ -79,6 +83,17 @@ def _written(line: bytes) -> Point | None:
     except (ValueError, TypeError):
         log.warning("a damaged point is left out: %s", line[:200])
         return None
+
+
+def is_plain(file: Path) -> bool:
+    """Whether it is there and an ordinary file.
+
+    What a container writes may be a link to a file that the worker can read and the stage must not, or a pipe.
+    """
+    try:
+        return stat.S_ISREG(os.lstat(file).st_mode)
+    except OSError:
+        return False
 
 
 class Tail:
@@ -101,11 +116,9 @@ class Tail:
             yield batch
 
     def _new(self) -> Iterator[Point]:
-        try:
-            lines = self.file.open("rb")
-        except FileNotFoundError:
+        if not is_plain(self.file):
             return
-        with lines:
+        with self.file.open("rb") as lines:
             if lines.seek(0, 2) < self._read:  # written anew
                 self._read = 0
             lines.seek(self._read)
@@ -115,10 +128,10 @@ class Tail:
                 self._read += len(line)
                 try:
                     yield parse(line, int(time.time() * 1000))
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:  # the latter: brackets in brackets in brackets
                     self._pass_over(line, error)
 
-    def _pass_over(self, line: bytes, error: ValueError) -> None:
+    def _pass_over(self, line: bytes, error: Exception) -> None:
         self.passed_over += 1
         if self.passed_over <= _WARNINGS:
             more = "; further ones are passed over silently" if self.passed_over == _WARNINGS else ""

@@ -72,7 +72,7 @@ def hand_on(folder: Path, put: Callable[[Path], str]) -> str | None:
         key = put(_pack(folder))
         clear(folder)
         return key
-    except RepriseError as error:
+    except (RepriseError, OSError) as error:  # a full disk: what the stage has made is not to be lost with it
         log.warning("kept in %s: %s", folder, error)
         return None
     finally:

@@ -71,10 +71,13 @@ def gpus() -> dict[str, float]:
 
 
 def parse_gpus(said: str) -> dict[str, float]:
-    """Lines ``0, 97, 40536``; a field that the card does not report (``[N/A]``) is left out."""
+    """Lines ``0, 97, 40536``; a field that the card does not report (``[N/A]``) and other lines are left out."""
     values = {}
     for line in said.splitlines():
-        index, load, memory = (field.strip() for field in line.split(","))
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) != 3:  # a warning of the driver's
+            continue
+        index, load, memory = fields
         for name, value in ((f"system/gpu_{index}_percent", load), (f"system/gpu_{index}_memory_mib", memory)):
             if value.replace(".", "", 1).isdigit():
                 values[name] = float(value)

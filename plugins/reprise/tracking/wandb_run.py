@@ -10,7 +10,9 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from select import select
@@ -78,32 +80,38 @@ class WandbRun:
     def start(self, points: Path) -> None:
         """Follow a file of points."""
         Path(self.asked["folder"]).mkdir(parents=True, exist_ok=True)
+        # A file, no pipe: nobody reads before the end, and a full pipe would stop the process.
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process runs
         self._process = subprocess.Popen(
             [sys.executable, "-m", "reprise.tracking.wandb_run"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._said,
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
         assert self._process.stdin
-        self._process.stdin.write(json.dumps({**self.asked, "points": str(points)}) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended already; `finish` says why
+            self._process.stdin.write(json.dumps({**self.asked, "points": str(points)}) + "\n")
+            self._process.stdin.flush()
 
     def finish(self) -> str | None:
         """Wait until all is written; returns the run's id, None where W&B failed: then a warning says why."""
         if self._process is None:
             return None
         try:
-            said, _ = self._process.communicate(timeout=_END_SECONDS)
+            self._process.communicate(timeout=_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
             log.warning("W&B: no answer after %d s; what it has is below %s", _END_SECONDS, self.asked["folder"])
             return self.id
+        self._said.seek(0)
+        said = self._said.read().strip()
         if self._process.returncode:
-            log.warning("W&B: failed, the run goes on without it: %s", said.strip()[-1000:])
+            log.warning("W&B: failed, the run goes on without it: %s", said[-1000:])
             return None
-        log.info("W&B: %s", said.strip().splitlines()[-1])
+        log.info("W&B: %s", said.rsplit("\n", 1)[-1])
         return self.id
 
 
