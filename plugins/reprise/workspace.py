@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 LINKS = ["reflink", "hardlink", "copy"]
+_ANEW = "make run IGNORE_CACHE=1 makes what is lost anew"
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,16 @@ class Workspace:
         return self.lost(out["md5"] for entry in entries for out in entry["outs"] if "md5" in out)
 
     def lost(self, md5s: Iterable[str]) -> set[str]:
-        """Those of which neither this node's cache nor the remote holds the content; one question for all."""
-        wanted = set(md5s)
-        wanted -= set(self.repo.cache.local.oids_exist(sorted(wanted)))
+        """Those of which neither this node's cache nor the remote holds the content; one question for all.
+
+        A folder is in the cache where its files are: the memo joins folders here whose files nobody has fetched. In the
+        remote its own object vouches for them: DVC pushes that last and collects it first.
+        """
+        wanted, cache = set(md5s), self.repo.cache.local
+        here = set(cache.oids_exist(sorted(wanted)))
+        inside = {md5: set(self.files(md5).values()) for md5 in here if md5.endswith(".dir")}
+        whole = set(cache.oids_exist(sorted(set().union(*inside.values()))))
+        wanted -= {md5 for md5 in here if inside.get(md5, set()) <= whole}
         remote = self.repo.cloud.get_remote_odb(None, "status")
         return wanted - set(remote.oids_exist(sorted(wanted))) if wanted else set()
 
@@ -226,8 +234,7 @@ class Workspace:
             gone = absent - set(cache.oids_exist(sorted(absent)))
             if gone:
                 raise RepriseError(
-                    f"{len(gone)} files are neither in the cache nor in the remote, such as {min(gone)}",
-                    "make run IGNORE_CACHE=1 makes what is lost anew",
+                    f"{len(gone)} files are neither in the cache nor in the remote, such as {min(gone)}", _ANEW
                 )
 
     def link(self, files: Mapping[Path, str]) -> None:
@@ -278,9 +285,10 @@ class Workspace:
                 yield
             except (OSError, DownloadError, UploadError) as error:
                 raise TryAgain(f"{what}: {error}", fix) from error
-            except CheckoutError:
+            except CheckoutError as error:
                 self.probe_remote()  # a remote that is away holds nothing either
-                raise
+                lost = ", ".join(os.path.relpath(os.path.abspath(path), self.folder) for path in error.target_infos)
+                raise RepriseError(f"{what}: neither the cache nor the remote has {lost}", _ANEW) from error
 
     def remove(self) -> None:
         """Delete the clone."""

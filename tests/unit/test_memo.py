@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reprise import git, workspace
-from reprise.errors import BadInput, RepriseError
+from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.messages import Entry
 from reprise.pipeline import manifest
 from reprise.pipeline.stages import Meta, Pipeline
@@ -35,15 +35,27 @@ class Node:
         self.folder, self.name = folder, name
         self.cache = folder / name / "cache"
 
+    def workspace(self) -> Workspace:
+        """A clone that works on this node's cache."""
+        origin = self.folder / "origin"
+        (origin / ".dvc/config.local").write_text(f"[cache]\ndir = {self.cache}\n")
+        clone = self.folder / self.name / "work" / os.urandom(4).hex()
+        return Workspace.create(Settings(origin=str(origin)), clone, "days", git.resolve(origin, "HEAD"))
+
+    def lost(self, entries: Mapping[str, Entry]) -> set[str]:
+        """Outputs that a plan on this node would make again."""
+        return self.workspace().missing(entries.values())
+
+    def collect_garbage(self) -> None:
+        """``dvc gc``, here and in the remote; no revision of the pipeline has a dvc.lock, so that all goes."""
+        self.workspace().repo.gc(workspace=True, cloud=True, force=True)
+
     def run(self, days: int, edit: Mapping[str, str] | None = None, ignore: bool = False) -> dict[str, Any]:
         """Run the two partitioned stages on the first ``days`` days as a task does; returns what each did and left.
 
         :param edit: file of the pipeline → another content.
         """
-        origin = self.folder / "origin"
-        (origin / ".dvc/config.local").write_text(f"[cache]\ndir = {self.cache}\n")
-        clone = self.folder / self.name / "work" / os.urandom(4).hex()
-        work = Workspace.create(Settings(origin=str(origin)), clone, "days", git.resolve(origin, "HEAD"))
+        work = self.workspace()
         for name, content in (edit or {}).items():
             (work.folder / name).write_text(content)
         listing = inbox.list_inbox(str(self.folder / "inbox"), None, self.folder / "hashes")
@@ -154,6 +166,34 @@ def test_what_was_lost_is_made_again(place: Path) -> None:
     again = Node(place, "two").run(2)
     assert again["done"]["take"] == ["2026-11-01"]
     assert again["entries"] == first["entries"]
+
+
+def test_what_was_collected_as_garbage_is_made_again_on_a_node_that_has_some_of_it(place: Path) -> None:
+    """``dvc gc --cloud`` on one node; the other's cache has the folders' lists, and the files of its own day alone."""
+    one, two = Node(place, "one"), Node(place, "two")
+    one.run(3)
+    four = two.run(4)
+    assert two.lost(four["entries"]) == set()
+    one.collect_garbage()
+    assert _objects(place) == set()
+    assert two.lost(four["entries"]) == {out["md5"] for entry in four["entries"].values() for out in entry["outs"]}
+    again = two.run(4)
+    assert again["done"] == {"take": list(TEXTS)[:3], "count": list(TEXTS)[:3]}
+    assert again["entries"] == four["entries"]
+    assert Node(place, "three").run(4)["done"] == {"take": [], "count": []}, "all of it is in the remote again"
+
+
+def test_what_is_lost_while_it_is_needed_says_how_to_make_it_anew(place: Path) -> None:
+    one, two = Node(place, "one"), Node(place, "two")
+    entries = one.run(2)["entries"]
+    one.collect_garbage()
+    work = two.workspace()
+    work.write_lock(entries)
+    with pytest.raises(RepriseError, match="the remote has data/texts\n  next: make run IGNORE_CACHE=1") as lost:
+        work.pull(["data/texts"])
+    assert not isinstance(lost.value, TryAgain)
+    with pytest.raises(RepriseError, match="next: make run IGNORE_CACHE=1"):
+        work.files(entries["take"]["outs"][0]["md5"])
 
 
 def test_an_entry_that_is_not_sound_is_made_again(place: Path) -> None:
