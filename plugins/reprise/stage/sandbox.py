@@ -73,19 +73,32 @@ class Sandbox:
             binds.append(Mount(target, source, "bind", read_only=True))
         return binds
 
+    def _refuse_links(self, out: Path) -> None:
+        """A link leads elsewhere out here than in the container: to this machine's files, which DVC would then keep."""
+        there = Path(os.path.normpath(out))
+        odd = [path for path in there.rglob("*") if not (path.is_file() or path.is_dir()) or path.is_symlink()]
+        if there.resolve() != self.path.resolve() / there.relative_to(self.path):  # it, or a folder above it
+            odd.insert(0, there)
+        if odd:
+            raise RepriseError(
+                f"stage {self.stage.name}: its output {odd[0].relative_to(self.path)} is a link, or no file at all",
+                "write the content itself, not a link to it",
+            )
+
     def collect(self) -> None:
         """Move what the stage wrote into the workspace.
 
-        :raises RepriseError: where a declared output was not written, naming all of them.
+        :raises RepriseError: where a declared output was not written, naming all of them, or is no plain file or folder.
         """
         folder = self.path / self.workspace.pipeline
-        absent = [out.path for out in self.stage.outs if not (folder / out.path).exists()]
+        absent = [out.path for out in self.stage.outs if not os.path.lexists(folder / out.path)]
         if absent:
             raise RepriseError(
                 f"stage {self.stage.name} ended well but did not write {', '.join(absent)}",
                 "write every output that dvc.yaml declares, relative to the pipeline's folder",
             )
         for out in self.stage.outs:
+            self._refuse_links(folder / out.path)
             target = self.workspace.folder / out.path
             if target.is_dir():
                 shutil.rmtree(target)
