@@ -1,6 +1,7 @@
 """The only door to git: run a command, keep its output in the error."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from reprise.errors import BadInput, CommandFailed
 
 # A hook or an outer git command exports these; they would point our git at the wrong repository.
-_LEAKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+_LEAKS = ("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 
 # Records are made by the machinery; the author is the person whose git is configured, where there is one.
 _IDENTITY = {
@@ -19,39 +20,58 @@ _IDENTITY = {
 }
 
 
-def git(repo: Path | str, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
+def git(repo: Path | str, *args: str, stdin: str | bytes | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run ``git -C repo args`` and return its stdout, stripped.
 
     :raises CommandFailed: with the command, its exit code and what it said.
     """
     base = {name: value for name, value in os.environ.items() if name not in _LEAKS}
     done = subprocess.run(
-        ["git", "-C", str(repo), *args],
-        input=stdin,
+        # Names as they are: by default git writes those that are not ASCII in octal.
+        ["git", "-C", str(repo), "-c", "core.quotePath=false", *args],
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
-        text=True,
         env={**base, "GIT_TERMINAL_PROMPT": "0", **(env or {})},
         check=False,
     )
+    out, said = (stream.decode(errors="replace").strip() for stream in (done.stdout, done.stderr))
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise CommandFailed(
-            f"git {' '.join(args)} (in {repo}) exited {done.returncode}: {said}", f"git -C {repo} status"
-        )
-    return done.stdout.strip()
+        problem = f"git {' '.join(args)} (in {repo}) exited {done.returncode}: {said or out}"
+        raise CommandFailed(without_password(problem), f"git -C {repo} status")
+    return out
+
+
+def without_password(text: str) -> str:
+    """``text`` with the name and password, or the token, cut out of its URLs: errors end in logs and on pages."""
+    return re.sub(r"(\w://)[^\s/@]+@", r"\1", text)
 
 
 def resolve(repo: Path | str, revision: str) -> str:
-    """The full commit hash of a branch, tag or commit.
+    """The full commit hash of a branch, tag or commit; at a URL, which only tells its refs, of a commit in full.
 
     :raises BadInput: where the revision does not exist.
     """
+    if not Path(repo).is_dir():
+        return _resolve_at(str(repo), revision)
     try:
         return git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     except CommandFailed as error:
         raise BadInput(
             f"revision {revision!r} does not exist in {repo}", f"git -C {repo} log --oneline --all"
         ) from error
+
+
+def _resolve_at(url: str, revision: str) -> str:
+    lines = (line.split("\t") for line in git(Path(), "ls-remote", "--", url).splitlines())
+    found = {name: commit for commit, name in lines}
+    names = [f"{place}{revision}" for place in ("", "refs/", "refs/tags/", "refs/heads/")]  # in git's own order
+    for name in (f"{name}{peeled}" for name in names for peeled in ("^{}", "")):  # of a tag the commit it points at
+        if name in found:
+            return found[name]
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    at = without_password(url)
+    raise BadInput(f"revision {revision!r} is no branch, tag or full commit hash at {at}", f"git ls-remote {at}")
 
 
 def uncommitted(repo: Path | str) -> list[str]:
@@ -65,7 +85,7 @@ def clone(origin: str, target: Path, revision: str) -> None:
     """Clone ``origin`` at ``revision`` (detached); a local origin lends its objects, so this takes milliseconds."""
     share = ("--shared",) if Path(origin).is_dir() else ()
     target.parent.mkdir(parents=True, exist_ok=True)
-    git(target.parent, "clone", "--quiet", *share, "--no-checkout", origin, str(target))
+    git(target.parent, "clone", "--quiet", *share, "--no-checkout", "--", origin, str(target))
     git(target, "checkout", "--quiet", "--detach", revision)
 
 
@@ -77,16 +97,7 @@ def commit_files(repo: Path, parent: str, files: Mapping[str, bytes], message: s
     index = {"GIT_INDEX_FILE": str(repo / ".git" / "reprise-record-index")}
     git(repo, "read-tree", parent, env=index)
     for path, content in sorted(files.items()):
-        blob = (
-            subprocess.run(
-                ["git", "-C", str(repo), "hash-object", "-w", "--stdin"],
-                input=content,
-                capture_output=True,
-                check=True,
-            )
-            .stdout.decode()
-            .strip()
-        )
+        blob = git(repo, "hash-object", "-w", "--stdin", stdin=content)
         git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
     tree = git(repo, "write-tree", env=index)
     return git(repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env={**index, **_identity(repo)})

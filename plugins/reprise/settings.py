@@ -62,5 +62,6 @@ class Settings:
 def load() -> Settings:
     """Read the settings from the environment."""
     given = {name: os.environ.get(f"REPRISE_{name.upper()}") for name in Settings.__dataclass_fields__}
-    chosen = {name: Path(value) if name == "var" else value for name, value in given.items() if value}
+    # Absolute: git and Docker are told of it from other folders than this.
+    chosen = {name: Path(value).absolute() if name == "var" else value for name, value in given.items() if value}
     return Settings(**chosen)  # type: ignore[arg-type]

@@ -53,3 +53,30 @@ def test_errors_say_what_failed(repo: Path) -> None:
         git.resolve(repo, "--all")
     with pytest.raises(CommandFailed, match="git frobnicate .* exited 1"):
         git.git(repo, "frobnicate")
+
+
+def test_what_is_no_utf8_passes_and_names_are_told_as_they_are(repo: Path) -> None:
+    head = git.resolve(repo, "HEAD")
+    made = git.commit_files(repo, head, {"a": b"caf\xe9\n"}, "latin")
+    assert "+caf\ufffd" in git.git(repo, "show", made)
+    (repo / "Zoë.py").touch()
+    assert git.uncommitted(repo) == ["Zoë.py"]
+
+
+def test_an_origin_may_be_a_url(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    url, head = f"file://{repo}", git.resolve(repo, "HEAD")
+    git.git(repo, "-c", "user.name=T", "-c", "user.email=t@localhost", "tag", "-a", "v1", "-m", "one")
+    git.git(repo, "branch", "other/name")
+    for name in ("HEAD", "main", "v1", "other/name", "refs/heads/main", head):
+        assert git.resolve(url, name) == head, name
+    with pytest.raises(BadInput, match="'nowhere' is no branch, tag or full commit hash at file:"):
+        git.resolve(url, "nowhere")
+    target = tmp_path_factory.mktemp("clone") / "clone"
+    git.clone(url, target, head)
+    assert git.resolve(target, "HEAD") == head
+
+
+def test_the_token_of_an_origin_is_in_no_error(repo: Path) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        git.git(repo, "push", "https://ann:hidden@127.0.0.1:9/x.git", "HEAD:refs/heads/x")
+    assert "https://127.0.0.1:9/x.git" in str(failed.value) and "hidden" not in str(failed.value)

@@ -42,8 +42,13 @@ def test_values_are_read_as_yaml() -> None:
         "e": "two words",
         "f": [1, 2],
     }
-    with pytest.raises(BadInput, match="'epochs' is not NAME=VALUE"):
-        parse_overrides("epochs")
+    for text, said in (
+        ("epochs", "'epochs' is not NAME=VALUE"),
+        ("a='b", "cannot be read: No closing quotation"),
+        ("a=[1", "the value of 'a=.1' is no YAML"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            parse_overrides(text)
 
 
 def test_override_keeps_the_rest_and_its_comments(folder: Path) -> None:

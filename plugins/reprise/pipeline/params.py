@@ -33,18 +33,25 @@ def leaves(schema: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, A
 def parse_overrides(text: str) -> dict[str, Any]:
     """``"train.epochs=5 detect.device=cpu"`` → values by dotted name; each value is read as YAML.
 
-    :raises BadInput: where a word is not NAME=VALUE.
+    :raises BadInput: where a word is not NAME=VALUE, or a value cannot be read.
     """
     import shlex
 
     import yaml
 
-    overrides = {}
-    for word in shlex.split(text):
+    overrides, example = {}, 'make run PARAMS="train.epochs=5"'
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise BadInput(f"{text!r} cannot be read: {error}", example) from error
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise BadInput(f"{word!r} is not NAME=VALUE", 'make run PARAMS="train.epochs=5"')
-        overrides[name] = yaml.safe_load(value)
+            raise BadInput(f"{word!r} is not NAME=VALUE", example)
+        try:
+            overrides[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadInput(f"the value of {word!r} is no YAML", example) from error
     return overrides
 
 
