@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from browser import page  # noqa: F401 - a fixture of all tests here
+from letters import Letters
 
 from reprise import git
 from reprise.airflow_api import Airflow
@@ -127,7 +128,15 @@ def until(true: Callable[[], bool], seconds: float, what: str) -> float:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def letters() -> Iterator[Letters]:
+    """Where the mails of every DAG go that names nobody."""
+    server = Letters(free_port())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, letters: Letters) -> Iterator[Stack]:
     """A running stack; its services are stopped at the end, its logs stay in pytest's folder."""
     root = tmp_path_factory.mktemp("stack") / "clone"
     _clone(root)
@@ -139,6 +148,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "REPRISE_MLFLOW": f"http://127.0.0.1:{ports[1]}",
         "REPRISE_CONNECTION": str(root / "var/connection.json"),  # read where an inbox is a URL
         "REPRISE_TENSORBOARD": f"http://127.0.0.1:{ports[2]}",
+        "REPRISE_MAIL_TO": "team@example.org",
+        "AIRFLOW_CONN_SMTP_DEFAULT": letters.connection,
         "COLUMNS": "160",
     }
     stack = Stack(root, env)

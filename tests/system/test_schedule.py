@@ -1,13 +1,11 @@
 """Runs that start by themselves: a schedule with nothing new, an inbox with something new, and who is told."""
 
-import email
 import shutil
 from collections.abc import Iterator
-from email.policy import default
 
 import pytest
-from aiosmtpd.controller import Controller
-from conftest import Stack, commit, free_port, until
+from conftest import Stack, commit, until
+from letters import Letters
 
 pytestmark = pytest.mark.long
 
@@ -16,9 +14,6 @@ TICKING = '''"""Texts, every minute."""
 import os
 
 os.environ["REPRISE_INBOX"] = {inbox!r}
-os.environ["AIRFLOW_CONN_SMTP_DEFAULT"] = (
-    "smtp://127.0.0.1:{port}/?disable_ssl=true&disable_tls=true&from_email=reprise%40example.org"
-)
 os.environ["REPRISE_SCHEDULE"] = "on"
 from reprise.dag.notify import mail
 from reprise.dag.render import pipeline_dag
@@ -38,39 +33,14 @@ dag = pipeline_dag("pipelines/watched", schedule=when_new_data(at_most="daily"))
 '''
 
 
-class Letters:
-    """A mail server that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, str]] = []
-
-    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
-        """aiosmtpd calls it for each mail."""
-        message = email.message_from_bytes(envelope.content, policy=default)  # type: ignore[attr-defined]
-        body = message.get_body(("html", "plain"))
-        self.got.append((message["subject"], body.get_content() if body else ""))
-        return "250 OK"
-
-
 @pytest.fixture(scope="module")
-def letters() -> Iterator[tuple[Letters, int]]:
-    """A running mail server and its port."""
-    kept = Letters()
-    port = free_port()
-    server = Controller(kept, hostname="127.0.0.1", port=port)
-    server.start()
-    yield kept, port
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def running(stack: Stack, letters: tuple[Letters, int]) -> Iterator[None]:
+def running(stack: Stack) -> Iterator[None]:
     """Both DAGs, as a user would add them; Airflow is asked to look at once."""
     for name, text in (("ticking", TICKING), ("watched", WATCHED)):
         shutil.copytree(stack.root / "pipelines/words", stack.root / "pipelines" / name)
         inbox = stack.root / "var/inbox" / name
         _arrive(stack, name, "2026-11-01", f"{name} is new")
-        (stack.root / f"dags/{name}.py").write_text(text.format(inbox=str(inbox), port=letters[1]))
+        (stack.root / f"dags/{name}.py").write_text(text.format(inbox=str(inbox)))
     commit(stack.root, "Two pipelines that run by themselves")
     stack.cli("airflow", "dags", "reserialize")
     yield
@@ -92,9 +62,7 @@ def _ended(stack: Stack, dag_id: str, kind: str) -> list[dict]:
     return [run for run in runs if run["state"] in ("success", "failed")]
 
 
-def test_a_scheduled_run_with_nothing_new_ends_in_seconds(
-    stack: Stack, running: None, letters: tuple[Letters, int]
-) -> None:
+def test_a_scheduled_run_with_nothing_new_ends_in_seconds(stack: Stack, running: None, letters: Letters) -> None:
     until(lambda: len(_ended(stack, "ticking", "scheduled")) >= 3, 300, "three scheduled runs")
     runs = _ended(stack, "ticking", "scheduled")
     assert {run["state"] for run in runs} == {"success"}
@@ -107,18 +75,17 @@ def test_a_scheduled_run_with_nothing_new_ends_in_seconds(
     opened = stack.airflow.xcom("ticking", last["dag_run_id"], "open")
     assert opened["as_of"][:16] == last["data_interval_end"][:16]
     assert last["duration"] < runs[0]["duration"]
-    told = [subject for subject, _ in letters[0].got]
-    ran = sum(one != ["cached"] * 3 for one in verdicts)
-    assert len(told) == ran, "nothing new is no news"
-    assert told[0] == f"ticking: success: {runs[0]['dag_run_id']}"
-    assert "ran: take, count, rank" in letters[0].got[0][1]
+    for run, verdict in zip(runs, verdicts, strict=True):
+        told = letters.about(f"ticking: success: {run['dag_run_id']}")
+        assert len(told) == (verdict != ["cached"] * 3), "nothing new is no news"
+    assert "ran: take, count, rank" in letters.about(f"ticking: success: {runs[0]['dag_run_id']}")[0]
 
 
-def test_a_failed_run_is_told_of(stack: Stack, running: None, letters: tuple[Letters, int]) -> None:
+def test_a_failed_run_is_told_of(stack: Stack, running: None, letters: Letters) -> None:
     stack.airflow.trigger("ticking", "doomed", {"revision": "nowhere"})
     until(lambda: stack.airflow.run("ticking", "doomed")["state"] == "failed", 300, "the failure")
-    until(lambda: any(subject == "ticking: failure: doomed" for subject, _ in letters[0].got), 60, "a mail")
-    [text] = [text for subject, text in letters[0].got if "doomed" in subject]
+    until(lambda: bool(letters.about("ticking: failure: doomed")), 60, "a mail")
+    [text] = letters.about("ticking: failure: doomed")
     assert "/dags/ticking/runs/doomed" in text
 
 
