@@ -11,7 +11,6 @@ ifneq ($(SSL_CERT_FILE),)
 export SSL_CERT_FILE PIP_CERT
 endif
 
-comma := ,
 PYTHON := PYTHONPATH=plugins .venv/bin/python
 REPRISE := $(PYTHON) -m reprise
 
@@ -52,7 +51,7 @@ backfill: image ## run past dates, each on what had arrived by its end: FROM=DAT
 	    $(if $(PARAMS),--params '$(PARAMS)') $(if $(INBOX),--inbox "$(INBOX)") $(if $(REVISION),--revision "$(REVISION)")
 
 history: ## the learning curve of the data: a row a date, and a plot: METRICS=auc,verification_accuracy PIPELINE=FOLDER
-	@$(REPRISE) history --metrics "$(or $(METRICS),$(if $(PIPELINE),,verification_accuracy$(comma)auc))" $(if $(PIPELINE),--pipeline "$(PIPELINE)")
+	@$(REPRISE) history --metrics "$(METRICS)" $(if $(PIPELINE),--pipeline "$(PIPELINE)")
 
 airflow: setup ## Airflow's own commands, as the services are set up: ARGS="backfill create --dag-id faces --from-date … --to-date …"
 	@$(REPRISE) airflow $(ARGS)

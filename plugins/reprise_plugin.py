@@ -6,8 +6,9 @@ from airflow.plugins_manager import AirflowPlugin
 
 from reprise.dag import listener
 from reprise.dag.schedule import OnRequest
+from reprise.ui.links import MOUNTED
 
-_RUN = "/reprise/runs/{DAG_ID}/{RUN_ID}"
+_RUN = f"{MOUNTED}/runs/{{DAG_ID}}/{{RUN_ID}}"
 
 
 async def _pages(scope: Any, receive: Any, send: Any) -> None:
@@ -23,13 +24,13 @@ class ReprisePlugin(AirflowPlugin):
     name = "reprise"
     timetables = [OnRequest]  # noqa: RUF012
     listeners = [listener]  # noqa: RUF012 - Airflow reads a plain list
-    fastapi_apps = [{"app": _pages, "url_prefix": "/reprise", "name": "Reprise"}]  # noqa: RUF012
+    fastapi_apps = [{"app": _pages, "url_prefix": MOUNTED, "name": "Reprise"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {"name": "Reprise", "href": _RUN, "destination": "dag_run", "url_route": "reprise"},
         {"name": "Reprise", "href": f"{_RUN}#{{TASK_ID}}", "destination": "task_instance", "url_route": "reprise-task"},
         {
             "name": "MLflow",
-            "href": "/reprise/mlflow/{DAG_ID}/{RUN_ID}",
+            "href": f"{MOUNTED}/mlflow/{{DAG_ID}}/{{RUN_ID}}",
             "destination": "dag_run",
             "url_route": "mlflow",
         },

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError
@@ -29,7 +30,7 @@ def main() -> int:
     try:
         args.call(load_settings(), args)
     except RepriseError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, markup=True)
+        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("\nno longer following; the run goes on: make status")
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     past.set_defaults(as_of=None, arrived=None, ignore_cache=False)
     history = add("history", _history, "for each date: data, metrics, champion or candidate")
     history.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
-    history.add_argument("--metrics", default="", help="names of the numbers to show, separated by commas")
+    history.add_argument("--metrics", default="", help="names of the numbers, with commas (default: the headline's)")
     airflow = add("airflow", _airflow, "Airflow's own command line, as the services are set up")
     airflow.add_argument("args", nargs=argparse.REMAINDER, help="such as: backfill create --dag-id faces …")
     listing = add("list", _list, "write a pipeline's source.json from an inbox, for `dvc repro` by hand")
@@ -141,8 +142,9 @@ def _airflow(settings: Settings, args: argparse.Namespace) -> None:
 def _backfill(settings: Settings, args: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
     from reprise.commands import backfill
+    from reprise.run.opening import moment
 
-    first, last = backfill.date(args.first), backfill.date(args.last)
+    first, last = moment(args.first), moment(args.last)
     request = _request(settings, args)
     _preflight(settings, request)
     services.up(settings)
@@ -171,7 +173,7 @@ def _history(settings: Settings, args: argparse.Namespace) -> None:
     found = history.rows(records.every(settings.origin, pipeline), Tracker(settings.mlflow))
     if not found:
         raise BadInput(f"no run of {pipeline} is recorded", "make run, or make backfill FROM=DATE TO=DATE")
-    names = history.chosen(found, args.metrics)
+    names = history.chosen(found, manifest.load(ROOT, pipeline, settings.var / "manifests"), args.metrics)
     console.print(history.table(found, names))
     name = pipeline.rsplit("/", 1)[-1]
     files = [settings.var / "history" / f"{name}.{kind}" for kind in ("csv", "png")]
@@ -220,6 +222,7 @@ def _logs(settings: Settings, args: argparse.Namespace) -> None:
 
 def _run(settings: Settings, args: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
+    from reprise.commands import result
     from reprise.commands.follow import follow, stage_table, why_failed
 
     request = _request(settings, args)
@@ -238,12 +241,9 @@ def _run(settings: Settings, args: argparse.Namespace) -> None:
     )
     if follow(airflow, pipeline, request.run_id, console) != "success":
         raise why_failed(airflow, request.dag_id, request.run_id)
-    recorded = airflow.xcom(request.dag_id, request.run_id, "record")
+    recorded, judged = (airflow.xcom(request.dag_id, request.run_id, task) for task in (RECORD, GATE))
     console.print(stage_table(airflow, pipeline, request.run_id))
-    _say_result(settings, request, pipeline, recorded, time.monotonic() - start)
-    judged = airflow.xcom(request.dag_id, request.run_id, GATE) if pipeline.comparing else None
-    if judged:
-        console.print(f"  champion  {judged['verdict']}: {judged['reason']}", highlight=False)
+    result.say(console, settings, request, pipeline, recorded, judged, time.monotonic() - start)
 
 
 def _conf(request: Any) -> dict[str, Any]:
@@ -259,7 +259,7 @@ def _conf(request: Any) -> dict[str, Any]:
 
 def _request(settings: Settings, args: argparse.Namespace) -> Any:
     """The command line as a request; its revision is pinned now, so that a commit made meanwhile changes nothing."""
-    from reprise.run.opening import Request
+    from reprise.run.opening import Request, moment
 
     changed = git.uncommitted(ROOT)
     if args.revision == "HEAD" and changed:
@@ -268,7 +268,6 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
             f"uncommitted changes would not be in the run: {shown}",
             "git commit, or `make run REVISION=HEAD~0` without them",
         )
-    as_of = dt.datetime.fromisoformat(args.as_of) if args.as_of else None
     name = args.pipeline.rstrip("/").rsplit("/", 1)[-1]
     return Request(
         pipeline=args.pipeline.rstrip("/"),
@@ -278,7 +277,7 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
         overrides=params.parse_overrides(args.params),
         inbox=absolute(args.inbox) if args.inbox else None,
         arrived=args.arrived,
-        as_of=as_of.replace(tzinfo=dt.UTC) if as_of and as_of.tzinfo is None else as_of,
+        as_of=moment(args.as_of) if args.as_of else None,
         ignore_cache=args.ignore_cache,
     )
 
@@ -312,30 +311,6 @@ def _wait_for_dag(settings: Settings, airflow: Any, path: str, seconds: float = 
                 f"see that dags/ has a file for {path}; make logs SERVICE=dag-processor",
             )
         time.sleep(1)
-
-
-def _say_result(settings: Settings, request: Any, pipeline: Any, recorded: Any, took: float) -> None:
-    """Metrics, the record's commit, and where to look."""
-    from reprise.commands.spans import joined
-    from reprise.run.results import fetch
-    from reprise.tracking.mlflow_server import Tracker
-    from reprise.tracking.wandb_run import wandb_place
-
-    for name, told in joined(recorded["metrics"]).items():
-        console.print(f"  {name:<28} {told}", highlight=False)
-    files = fetch(settings, request, pipeline, recorded["commit"])
-    console.print(
-        f"\nfinished in {took:.0f} s; recorded as commit {recorded['commit'][:12]} ({recorded['ref'].rsplit('/', 1)[-1]})",
-        highlight=False,
-    )
-    console.print(f"  Airflow   {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}", highlight=False)
-    if recorded["mlflow"]:
-        console.print(f"  MLflow    {Tracker(settings.mlflow).url(recorded['mlflow'])}", highlight=False)
-    if recorded["wandb"]:
-        console.print(f"  W&B       {wandb_place(settings, recorded['wandb'])}", highlight=False)
-    for name, file in files.items():
-        console.print(f"  {name:<9} {os.path.relpath(file)}", highlight=False)
-    console.print("  again     git show", recorded["commit"][:12], " ·  dvc exp show", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The only door to Airflow's REST API: trigger a run, follow it, read what its tasks said."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -8,8 +9,8 @@ import requests
 
 from reprise.errors import RepriseError
 
-#: How often a request is made while SQLite is busy: each wait lasts as long as SQLite's own, 5 s.
 TRIES = 3
+"""How often a request is made while SQLite is busy: each wait lasts as long as SQLite's own, 5 s."""
 
 
 class NotThere(RepriseError):
@@ -41,12 +42,23 @@ class Airflow:
                 answer = self.session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **kwargs)
             except requests.RequestException as error:
                 raise RepriseError(f"Airflow does not answer at {self.url}: {error}", "make up") from error
-            if not _database_was_busy(answer):
+            if answer.status_code == 401:  # whoever follows a run of days outlives his login
+                self.__dict__.pop("session", None)
+            elif not _database_was_busy(answer):
                 break
         if not answer.ok:
             kind = NotThere if answer.status_code == 404 else RepriseError
             raise kind(f"Airflow refused {method} {path}: {_detail(answer)}", "make logs SERVICE=api-server")
         return answer.json() if answer.content else None
+
+    def every(self, path: str, key: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """All items of a list (``key`` of the answer); Airflow gives a hundred at a time at most."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.call("GET", path, params={**(params or {}), "limit": 100, "offset": len(found)})
+            found += answer[key]
+            if not answer[key] or len(found) >= answer["total_entries"]:
+                return found
 
     def shape(self, dag_id: str) -> dict[str, set[str]] | None:
         """Task → its downstream tasks, as Airflow last read the DAG's file; None where it could not or has not yet."""
@@ -73,7 +85,7 @@ class Airflow:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The run's task instances."""
-        return list(self.call("GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": 1000})["task_instances"])
+        return self.every(f"{_run(dag_id, run_id)}/taskInstances", "task_instances")
 
     def attempt(self, dag_id: str, run_id: str, task_id: str) -> int | None:
         """The number of the try that runs now; None where none does, or the run is no more.
@@ -91,7 +103,7 @@ class Airflow:
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{key}"
         try:
             return self.call("GET", path, params={"deserialize": "true"})["value"]
-        except RepriseError:
+        except NotThere:
             return None
 
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[str]:

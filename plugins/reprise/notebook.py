@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reprise.errors import BadInput
 from reprise.run import records
 from reprise.settings import Settings, load
+from reprise.tracking.mlflow_server import Tracker
 from reprise.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class Run:
     def metrics(self) -> dict[str, float]:
         """The final numbers."""
         return dict(self.record.about["metrics"])
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Registered model's name → version; MLflow is asked where it was away when the run was recorded."""
+        return self.record.about["models"] or self.record.models(Tracker(self._settings.mlflow).versions() or [])
 
     @cached_property
     def _workspace(self) -> Workspace:

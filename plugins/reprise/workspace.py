@@ -303,18 +303,20 @@ def read_object(md5: str, most: int) -> bytes:
     :param most: the largest size that is read, in bytes.
     :raises FileNotFoundError: where neither holds it.
     :raises ValueError: where it is no md5, or larger than ``most``.
+    :raises RepriseError: where there is no remote.
     """
     if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):
         raise ValueError(f"{md5!r} is no md5")
     repo = _own_repo()
-    for store in (lambda: repo.cache.local, lambda: repo.cloud.get_remote_odb(None, "get")):
-        odb = store()
-        path = odb.oid_to_path(md5)
-        if odb.fs.exists(path):
-            if odb.fs.size(path) > most:
-                raise ValueError(f"more than {most:,} bytes")
-            with odb.fs.open(path, "rb") as file:
-                return bytes(file.read())
+    with _as_ours(f"reading {md5}", "dvc remote list"):
+        for store in (lambda: repo.cache.local, lambda: repo.cloud.get_remote_odb(None, "get")):
+            odb = store()
+            path = odb.oid_to_path(md5)
+            if odb.fs.exists(path):
+                if odb.fs.size(path) > most:
+                    raise ValueError(f"more than {most:,} bytes")
+                with odb.fs.open(path, "rb") as file:
+                    return bytes(file.read())
     raise FileNotFoundError(md5)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 
 from reprise.airflow_api import TRIES, Airflow
 from reprise.errors import RepriseError
@@ -15,8 +16,8 @@ BUSY = {"detail": {"reason": "Database error", "message": "Serious error"}}
 
 
 @contextmanager
-def server(busy: int) -> Iterator[tuple[str, list[str]]]:
-    """Its address, and the requests it got; the first ``busy`` of them meet a locked database."""
+def server(busy: int, refusal: int = 500) -> Iterator[tuple[str, list[str]]]:
+    """Its address, and the requests it got; the first ``busy`` of them are answered with ``refusal``."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -25,7 +26,7 @@ def server(busy: int) -> Iterator[tuple[str, list[str]]]:
 
         def do_POST(self) -> None:
             asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.reply(500, BUSY) if len(asked) <= busy else self.reply(200, {"done": True})
+            self.reply(refusal, BUSY) if len(asked) <= busy else self.reply(200, {"done": True})
 
         def reply(self, status: int, body: object) -> None:
             self.send_response(status)
@@ -52,3 +53,25 @@ def test_a_database_that_stays_busy_is_an_error() -> None:
     with server(busy=TRIES) as (url, asked), pytest.raises(RepriseError, match="Database error"):
         Airflow(url).call("POST", "dags/d/clearTaskInstances", json={"a": 1})
     assert len(asked) == TRIES
+
+
+def test_who_follows_for_days_logs_in_again() -> None:
+    with server(busy=1, refusal=401) as (url, asked):
+        assert Airflow(url).call("POST", "dags/d/clearTaskInstances", json={}) == {"done": True}
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("status", "known"), [(404, True), (403, False)])
+def test_what_cannot_be_asked_is_not_taken_for_nothing_said(
+    monkeypatch: pytest.MonkeyPatch, status: int, known: bool
+) -> None:
+    answer = requests.Response()
+    answer.status_code, answer._content = status, b'{"detail": "no"}'
+    airflow = Airflow("http://airflow")
+    airflow.__dict__["session"] = requests.Session()
+    monkeypatch.setattr(airflow.session, "request", lambda *_, **__: answer)
+    if known:
+        assert airflow.xcom("d", "r", "t") is None
+    else:
+        with pytest.raises(RepriseError, match="refused"):
+            airflow.xcom("d", "r", "t")

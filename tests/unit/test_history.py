@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from reprise.airflow_api import Airflow
 from reprise.commands import backfill, history
 from reprise.errors import BadInput, RepriseError
+from reprise.pipeline.stages import Meta, Pipeline, Stage
+from reprise.run.opening import moment
 
 
 @dataclass
@@ -34,15 +37,23 @@ class Record:
     def listing(self) -> dict[str, list[dict[str, Any]]]:
         return {date: [{"path": f"{date}/a", "size": 500_000}] * 2 for date in self.dates}
 
+    def models(self, versions: list[dict[str, str]]) -> dict[str, str]:
+        assert len(versions) == 4
+        return self.about["models"]
+
 
 class Registry:
-    def versions(self, name: str) -> list[dict[str, str]]:
-        return [{"version": "1", "champion.run": "a"}, {"version": "2"}, {"version": "3", "champion.run": "d"}]
+    def versions(self) -> list[dict[str, str]]:
+        ours = [{"version": "1", "champion.run": "a"}, {"version": "2"}, {"version": "3", "champion.run": "d"}]
+        return [{**version, "name": "net"} for version in ours] + [
+            {"name": "other", "version": "2", "champion.run": "x"}
+        ]
 
     def alias(self, name: str, alias: str) -> dict[str, str]:
-        return {"version": "3"}
+        return {"version": "3"} if name == "net" else {}
 
 
+PIPELINE = Pipeline("pipelines/p", (Stage("evaluate", "e", meta=Meta(headline=("auc",))),))
 RECORDS = [
     Record("late", "2026-11-16T00:00:00+00:00", 0.9, "2", ("2026-11-01", "2026-11-08")),
     Record("a", "2026-11-09T00:00:00+00:00", 0.7, "", ("2026-11-01",)),
@@ -58,10 +69,10 @@ def test_a_row_a_date_the_last_run_counts() -> None:
         ("2026-11-16", "late", 2, 4, 2_000_000, "candidate"),
         ("2026-11-22", "d", 3, 6, 3_000_000, "champion"),
     ]
-    assert history.chosen(found, "") == ["auc"]
-    assert history.chosen(found, "compare.gain, auc") == ["compare.gain", "auc"]
+    assert history.chosen(found, PIPELINE, "") == ["auc"]
+    assert history.chosen(found, PIPELINE, "compare.gain, auc") == ["compare.gain", "auc"]
     with pytest.raises(BadInput, match="no run has a metric 'acu'"):
-        history.chosen(found, "acu")
+        history.chosen(found, PIPELINE, "acu")
 
 
 def test_table_and_plot(tmp_path: Path) -> None:
@@ -79,23 +90,23 @@ def test_table_and_plot(tmp_path: Path) -> None:
 
 
 def test_what_a_backfill_asks_for() -> None:
-    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"), {"revision": "c"}, "failed")
+    dates = backfill.Dates("p", moment("2026-11-01"), moment("2026-11-22"), {"revision": "c"}, "failed")
     assert dates.body()["from_date"] == "2026-11-01T00:00:00+00:00"
     assert (dates.body()["reprocess_behavior"], dates.body()["max_active_runs"]) == ("failed", 2)
     with pytest.raises(BadInput, match="AGAIN=failed or AGAIN=all"):
         backfill.Dates("p", dates.first, dates.last, again="some").body()
     with pytest.raises(BadInput, match="'yesterday' is no date"):
-        backfill.date("yesterday")
+        moment("yesterday")
 
 
 def test_more_dates_than_a_page_holds() -> None:
-    class Paging:
+    class Paging(Airflow):
         def call(self, method: str, path: str, params: dict[str, Any]) -> Any:
             rest = range(params["offset"], min(params["offset"] + params["limit"], 250))
             return {"dag_runs": [{"n": n} for n in rest], "total_entries": 250}
 
-    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"))
-    assert [run["n"] for run in backfill.runs(Paging(), dates)] == list(range(250))
+    dates = backfill.Dates("p", moment("2026-11-01"), moment("2026-11-22"))
+    assert [run["n"] for run in backfill.runs(Paging("http://airflow"), dates)] == list(range(250))
 
 
 @pytest.mark.parametrize(
@@ -107,21 +118,19 @@ def test_more_dates_than_a_page_holds() -> None:
     ],
 )
 def test_refusals_say_what_to_do(said: str, told: str) -> None:
-    class Refusing:
-        url = "http://airflow"
-
+    class Refusing(Airflow):
         def call(self, method: str, path: str, **_: Any) -> Any:
             if method == "GET":
-                return {"backfills": []}
+                return {"backfills": [], "total_entries": 0}
             raise RepriseError(said, "make logs")
 
-    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"))
+    dates = backfill.Dates("p", moment("2026-11-01"), moment("2026-11-22"))
     with pytest.raises(BadInput, match=told):
-        backfill.start(Refusing(), dates)
+        backfill.start(Refusing("http://airflow"), dates)
 
 
 def test_failed_dates_are_named_with_the_way_to_run_them_again() -> None:
-    dates = backfill.Dates("p", backfill.date("2026-11-01"), backfill.date("2026-11-22"))
+    dates = backfill.Dates("p", moment("2026-11-01"), moment("2026-11-22"))
     runs = [
         {"logical_date": f"2026-11-{day}T00:00:00Z", "state": s} for day, s in (("02", "failed"), ("09", "success"))
     ]

@@ -37,7 +37,7 @@ def origin(tmp_path: Path) -> Path:
 def keep(repo: Path, revision: str, pipeline: str, run: str) -> str:
     """A record as the run's last task makes it."""
     files = {
-        "run.json": json.dumps({"run_id": run, "dag": pipeline[-1]}),
+        "run.json": json.dumps({"run_id": run, "dag": pipeline[-1], "models": {}}),
         "dvc.lock": LOCK,
         "params.yaml": f"a: {{b: '{run}'}}\n",
         "source.json": '{"partitions": {"2026-11-01": [{"path": "x", "sha256": "0", "size": 1}]}}',
@@ -63,6 +63,18 @@ def test_what_it_holds(origin: Path) -> None:
     assert record.outs["data"]["md5"] == "0123.dir"
     assert record.listing["2026-11-01"][0]["path"] == "x"
     assert record.text("nothing.json") == ""
+
+
+def test_its_models_are_found_by_their_bytes_where_mlflow_was_away(origin: Path) -> None:
+    record = records.find(str(origin), "p-2")
+    registered = [
+        {"name": "net", "version": "1", "md5": "ffff"},
+        {"name": "net", "version": "2", "md5": "0123.dir"},
+        {"name": "by-hand", "version": "1"},
+    ]
+    assert record.models(registered) == {"net": "2"}
+    record.about["models"] = {"net": "9"}
+    assert record.models(registered) == {"net": "9"}
 
 
 def test_all_of_one_pipeline(origin: Path) -> None:

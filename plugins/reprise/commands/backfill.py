@@ -53,15 +53,6 @@ class Dates:
         }
 
 
-def date(text: str) -> dt.datetime:
-    """A date or moment; without a time zone, UTC."""
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInput(f"{text!r} is no date", "make backfill FROM=2026-11-02 TO=2026-11-22") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-
-
 def dry_run(airflow: Airflow, dates: Dates) -> list[str]:
     """The dates that would be run, in their order."""
     answer = _ask(airflow, "backfills/dry_run", dates)
@@ -81,7 +72,7 @@ def _settle(airflow: Airflow, dag_id: str, seconds: float = 60) -> None:
     """Wait for Airflow to notice, up to half a minute late, that an earlier backfill has ended: it refuses another."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        backfills = airflow.call("GET", "backfills", params={"dag_id": dag_id, "limit": 100})["backfills"]
+        backfills = airflow.every("backfills", "backfills", {"dag_id": dag_id})
         busy = {"run_type": "backfill", "state": ["queued", "running"], "limit": 1}
         if (
             all(b["completed_at"] for b in backfills)
@@ -111,13 +102,7 @@ def runs(airflow: Airflow, dates: Dates) -> list[dict[str, Any]]:
         "logical_date_lte": dates.last.isoformat(),
         "order_by": "logical_date",
     }
-    found: list[dict[str, Any]] = []
-    while True:  # Airflow gives a hundred at a time at most
-        page = {**wanted, "limit": 100, "offset": len(found)}
-        answer = airflow.call("GET", f"dags/{quote(dates.dag_id)}/dagRuns", params=page)
-        found += answer["dag_runs"]
-        if not answer["dag_runs"] or len(found) >= answer["total_entries"]:
-            return found
+    return airflow.every(f"dags/{quote(dates.dag_id)}/dagRuns", "dag_runs", wanted)
 
 
 def follow(airflow: Airflow, dates: Dates, console: Console) -> list[dict[str, Any]]:

@@ -1,19 +1,20 @@
 """The learning curve of a team's data: for each date data, numbers, and whether its model became champion."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
-from reprise.commands.spans import without_ends
 from reprise.errors import BadInput
+from reprise.pipeline.stages import Pipeline
+from reprise.run import numbers
 from reprise.run.champion import ALIAS, RUN
 from reprise.run.records import Record
 from reprise.tracking.mlflow_server import Tracker
 
-MOST = 6
+MOST = 3
 """Numbers shown where nobody says which."""
 
 
@@ -37,13 +38,10 @@ class Row:
 def rows(records: Iterable[Record], tracker: Tracker) -> list[Row]:
     """One row a date, in their order, of records that come oldest first."""
     found: dict[str, Row] = {}
-    states: dict[str, dict[str, str]] = {}
+    versions = tracker.versions() or []
+    states = _states(tracker, versions)
     for record in records:
-        models = record.about["models"]
-        for name in models:
-            if name not in states:
-                states[name] = _states(tracker, name)
-        state = [states[name].get(version, "candidate") for name, version in models.items()]
+        state = [states.get(model, "candidate") for model in record.models(versions).items()]
         listing = record.listing
         date = str(record.about["as_of"] or max(listing, default=""))[:10]
         files = [file for part in listing.values() for file in part]
@@ -60,21 +58,23 @@ def rows(records: Iterable[Record], tracker: Tracker) -> list[Row]:
     return [found[date] for date in sorted(found)]
 
 
-def _states(tracker: Tracker, name: str) -> dict[str, str]:
-    """Version → what it is or was; unknown ones, and all where MLflow is away, are candidates."""
-    states = {v["version"]: "was champion" for v in tracker.versions(name) or [] if RUN in v}
-    held = tracker.alias(name, ALIAS) or {}
-    return {**states, **({held["version"]: "champion"} if held else {})}
+def _states(tracker: Tracker, versions: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str]:
+    """(model, version) → what it is or was; unknown ones, and all where MLflow is away, are candidates."""
+    states = {(v["name"], v["version"]): "was champion" for v in versions if RUN in v}
+    for name in sorted({v["name"] for v in versions}):
+        if held := tracker.alias(name, ALIAS):
+            states[name, held["version"]] = "champion"
+    return states
 
 
-def chosen(found: Sequence[Row], asked: str) -> list[str]:
-    """The numbers to show: those asked for (separated by commas), else the first without a dot in their name.
+def chosen(found: Sequence[Row], pipeline: Pipeline, asked: str) -> list[str]:
+    """The numbers to show: those asked for (separated by commas), else the pipeline's first ones.
 
     :raises BadInput: where no run has one that is asked for.
     """
     known = sorted({name for row in found for name in row.metrics})
     if not asked:
-        return [name for name in without_ends(known) if "." not in name][:MOST]
+        return numbers.headline(pipeline, known)[:MOST]
     names = [name.strip() for name in asked.split(",")]
     for name in names:
         if name not in known:
@@ -88,8 +88,8 @@ def table(found: Sequence[Row], names: Sequence[str]) -> Table:
     for column in ("date", "arrival dates", "files", "MB", *names, "model"):
         shown.add_column(column, justify="left" if column in ("date", "model") else "right")
     for row in found:
-        numbers = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in names)
-        shown.add_row(row.date, str(row.partitions), str(row.files), f"{row.size / 1e6:.1f}", *numbers, row.state)
+        values = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in names)
+        shown.add_row(row.date, str(row.partitions), str(row.files), f"{row.size / 1e6:.1f}", *values, row.state)
     return shown
 
 
@@ -100,10 +100,8 @@ def write_csv(found: Sequence[Row], names: Sequence[str], file: Path) -> None:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["date", "run", "commit", "partitions", "files", "bytes", *names, "model"])
         for row in found:
-            numbers = (row.metrics.get(name, "") for name in names)
-            writer.writerow(
-                [row.date, row.run_id, row.commit, row.partitions, row.files, row.size, *numbers, row.state]
-            )
+            values = (row.metrics.get(name, "") for name in names)
+            writer.writerow([row.date, row.run_id, row.commit, row.partitions, row.files, row.size, *values, row.state])
 
 
 def plot(found: Sequence[Row], names: Sequence[str], title: str, file: Path) -> None:

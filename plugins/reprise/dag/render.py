@@ -10,12 +10,11 @@ from reprise.dag import assets, pools
 from reprise.dag.notify import default, on_failure, tell_ended
 from reprise.dag.schedule import START, WhenNewData, timetable, watcher
 from reprise.dag.tries import tried_again_or_not
-from reprise.errors import BadInput
 from reprise.messages import GATE, OPEN, RECORD, Opened
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline
 from reprise.run import relisted
-from reprise.run.opening import Request
+from reprise.run.opening import Request, moment
 from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
 from reprise.stage.operator import StageOperator
@@ -180,7 +179,7 @@ def _request(pipeline: Pipeline, context: Any) -> Request:
     run, given = context["dag_run"], {**context["params"]}
     overrides = {k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None}
     asked = given.get("as_of")
-    as_of = _moment(asked) if asked else run.data_interval_end if run.logical_date else None
+    as_of = moment(asked) if asked else run.data_interval_end if run.logical_date else None
     return Request(
         pipeline=pipeline.path,
         dag_id=run.dag_id,
@@ -194,15 +193,6 @@ def _request(pipeline: Pipeline, context: Any) -> Request:
         # The schedule's own runs see what had arrived by now; every other run with a date looks back.
         past=as_of is not None and run.run_type not in ("scheduled", "asset_triggered"),
     )
-
-
-def _moment(text: str) -> dt.datetime:
-    """A date or a date and time; without a time zone it is UTC."""
-    try:
-        given = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInput(f"as_of {text!r} is no date", "as_of=2026-11-22, or with a time: 2026-11-22T12:00") from error
-    return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
 
 
 def _form(schema: dict[str, Any], settings: Settings, reads_inbox: bool) -> dict[str, Param]:

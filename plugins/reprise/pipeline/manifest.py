@@ -23,7 +23,7 @@ CHAMPION = "champion"
 """The folder in which the comparing stage finds the model in use: ``champion.json`` and the model's file."""
 
 # Part of the key: a change in what is read must not meet an old manifest.
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 def load(root: Path, path: str, store: Path) -> Pipeline:

@@ -36,6 +36,8 @@ class Meta:
     """Each of its outputs is a folder with one file per partition, made from that partition alone."""
     checkpoints: bool = False
     """It gets a folder that outlives its container: a try after one that was killed goes on from there."""
+    headline: tuple[str, ...] = ()
+    """Names of the numbers that people look at first, in their order; ``*`` stands for any letters."""
 
     @classmethod
     def parse(cls, stage: str, meta: dict[str, Any] | None) -> "Meta":
@@ -47,13 +49,21 @@ class Meta:
         unknown = sorted(set(meta or {}) - known)
         if unknown:
             raise BadInput(f"stage {stage}: unknown meta key {unknown[0]!r}", f"use one of {', '.join(sorted(known))}")
-        parsed = cls(**(meta or {}))
+        named = (meta or {}).get("headline", [])
+        if not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
+            raise BadInput(f"stage {stage}: headline must be a list of names of metrics", "correct dvc.yaml")
+        parsed = cls.from_dict(meta or {})
         numbers = (parsed.gpus, parsed.retries, parsed.priority, 0 if parsed.timeout is None else parsed.timeout)
         if not all(isinstance(n, (int, float)) and n >= 0 for n in numbers):
             raise BadInput(
                 f"stage {stage}: gpus, retries, priority and timeout must be numbers of 0 or more", "correct dvc.yaml"
             )
         return parsed
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Meta":
+        """Of plain values, unchecked."""
+        return cls(**{**data, "headline": tuple(data.get("headline", ()))})
 
 
 @dataclass(frozen=True)
@@ -173,7 +183,7 @@ class Pipeline:
                     "params": {file: tuple(keys) for file, keys in stage["params"].items()},
                     "outs": tuple(Out(**out) for out in stage["outs"]),
                     "upstream": tuple(stage["upstream"]),
-                    "meta": Meta(**stage["meta"]),
+                    "meta": Meta.from_dict(stage["meta"]),
                 }
             )
             for stage in data["stages"]

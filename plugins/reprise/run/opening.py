@@ -24,6 +24,18 @@ from reprise.workspace import Workspace
 _LEAST_FREE_BYTES = 2 * 1024**3
 
 
+def moment(text: str) -> dt.datetime:
+    """A date, or a date and time; without a time zone it is UTC.
+
+    :raises BadInput: where it is neither.
+    """
+    try:
+        given = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"{text!r} is no date", "write it as 2026-11-22, or with a time: 2026-11-22T12:00") from error
+    return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
+
+
 @dataclass(frozen=True)
 class Request:
     """What a trigger asks for."""

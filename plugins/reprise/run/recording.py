@@ -1,11 +1,12 @@
 """Record a finished run: one git commit at the origin that holds all it was made of, and its place in MLflow."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from reprise import git
-from reprise.errors import CommandFailed
+from reprise.errors import BadInput, CommandFailed
 from reprise.folders import clear, task_folder
 from reprise.messages import Done, Opened, Recorded
 from reprise.pipeline import manifest, params
@@ -182,7 +183,11 @@ def show(settings: Settings, commit: str, ref: str, most: int = 200_000) -> str:
     """A record's commit as ``git show`` prints it: message, files, what differs from the revision.
 
     :param most: characters after which it is cut off.
+    :raises BadInput: where these are no commit and no record's ref: they come by XCom, which people may write.
+    :raises CommandFailed: where the origin has it no more, or is away.
     """
+    if not re.fullmatch(r"[0-9a-f]{40}", commit) or not ref.startswith(f"{REFS}/"):
+        raise BadInput(f"{commit!r} ({ref!r}) is no record", "dvc exp show")
     try:
         git.git(ROOT, "cat-file", "-e", commit)
     except CommandFailed:  # made on another node

@@ -1,7 +1,7 @@
 """Find a finished run's record in git again: the commit that holds its run.json, dvc.lock, params and listing."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -77,6 +77,16 @@ class Record:
     def outs(self) -> dict[str, dict[str, Any]]:
         """Every stage's outputs by path: hash, size, number of files."""
         return {out["path"]: out for entry in self.lock.values() for out in entry.get("outs", [])}
+
+    def models(self, versions: Iterable[Mapping[str, str]]) -> dict[str, str]:
+        """Registered model's name → version: as run.json says or, where MLflow was away then, by the bytes' hash.
+
+        :param versions: the registry's, each its tags, ``name`` and ``version``.
+        """
+        if self.about["models"]:
+            return dict(self.about["models"])
+        made = {out.get("md5") for out in self.outs.values()}
+        return {v["name"]: v["version"] for v in versions if v.get("md5") in made}
 
     @cached_property
     def listing(self) -> dict[str, list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from reprise.errors import RepriseError
 from reprise.tracking import points, usage
-from reprise.tracking.mlflow_server import Tracker, now
+from reprise.tracking.mlflow_server import PICTURES, Tracker, now
 from reprise.tracking.outbox import Outbox
 from reprise.tracking.points import Point, Tail
 from reprise.tracking.tensorboard import Board
@@ -24,8 +24,6 @@ _POLL_SECONDS = 1.0
 _SAMPLE_SECONDS = 5.0
 _AWAY_SECONDS = 5.0
 """How long a server that was away is left in peace."""
-PICTURES = Path("live")
-"""The pictures' folder among the MLflow run's artifacts."""
 
 
 class Live(threading.Thread):

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 RUN_KEY = "reprise.run"
+PICTURES = Path("live")
+"""The folder of a stage's pictures among its run's artifacts."""
 _TIMEOUT_SECONDS = 10
 NO_LOGIN = (401, 403)
 _NOT_NOW = (408, 429)
@@ -193,12 +195,25 @@ class Tracker:
 
         :param path: where, relative to the run's artifacts.
         """
+        with file.open("rb") as content:
+            self._request("PUT", self._place(run, path), data=content, timeout=300)
+
+    def content(self, run: str, path: str) -> bytes:
+        """A file stored with the run; ``path`` as :meth:`files` says it."""
+        return self._request("GET", self._place(run, path)).content
+
+    def files(self, run: str, folder: str) -> list[str]:
+        """Names of the files in a folder of the run's artifacts."""
+        found = self._call("GET", "artifacts/list", {"run_id": run, "path": folder}).get("files", [])
+        return sorted(file["path"].rsplit("/", 1)[-1] for file in found if not file.get("is_dir"))
+
+    def _place(self, run: str, path: str) -> str:
+        """The address of one of the run's artifacts."""
         place = str(self._info(run)["artifact_uri"])
         if not place.startswith(_PROXIED):
             raise RepriseError(f"the server keeps artifacts at {place}", "start it with --artifacts-destination")
         root = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{place.removeprefix(_PROXIED)}"
-        with file.open("rb") as content:
-            self._request("PUT", f"{root}/{quote(path)}", data=content, timeout=300)
+        return f"{root}/{quote(path)}"
 
     def datasets(self, run: str, hashes: Mapping[str, str]) -> None:
         """Say which data (path → md5) the run read and wrote."""
@@ -220,10 +235,9 @@ class Tracker:
 
         :returns: the registered version.
         """
-        body = {"filter": f"name = '{name}'", "max_results": 1000}
-        for version in self._call("GET", "model-versions/search", body).get("model_versions", []):
-            if {"key": "md5", "value": md5} in version.get("tags", []):
-                return str(version["version"])
+        for version in self._versions(f"name = '{name}'"):
+            if version.get("md5") == md5:
+                return version["version"]
         from reprise.tracking.model_logging import log_model
 
         return log_model(self.uri, run, name, file, md5, description)
@@ -237,14 +251,22 @@ class Tracker:
             if "RESOURCE_DOES_NOT_EXIST" in str(error) or "INVALID_PARAMETER_VALUE" in str(error):
                 return {}  # no such model, or it has no such alias
             raise
-        return {**{tag["key"]: tag["value"] for tag in found.get("tags", [])}, "version": str(found["version"])}
+        return _tags(found)
 
     @_tolerant
-    def versions(self, name: str) -> list[dict[str, str]]:
-        """All registered versions of a model: their tags and ``version``."""
-        body = {"filter": f"name = '{name}'", "max_results": 10000}
-        found = self._call("GET", "model-versions/search", body).get("model_versions", [])
-        return [{**{t["key"]: t["value"] for t in v.get("tags", [])}, "version": str(v["version"])} for v in found]
+    def versions(self) -> list[dict[str, str]]:
+        """All registered versions of all models: their tags, ``name`` and ``version``."""
+        return self._versions("")
+
+    def _versions(self, wanted: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = []
+        body: dict[str, Any] = {"filter": wanted, "max_results": 1000}
+        while True:
+            answer = self._call("GET", "model-versions/search", body)
+            found += [{**_tags(v), "name": v["name"]} for v in answer.get("model_versions", [])]
+            if not answer.get("next_page_token"):
+                return found
+            body["page_token"] = answer["next_page_token"]
 
     @_tolerant
     def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> bool:
@@ -272,12 +294,6 @@ class Tracker:
         runs = self._search([p["experiment_id"] for p in places], f"tags.`{RUN_KEY}` = '{key}'", 1) if places else []
         return runs[0] if runs else None
 
-    @_tolerant
-    def find(self, experiment: str, dag_id: str, run_id: str) -> str | None:
-        """The id of a DAG run's MLflow run; None where none was started or the server is away."""
-        known = self.known(bare_heading(experiment, dag_id, run_id))
-        return str(known["info"]["run_id"]) if known else None
-
     def url(self, run: str) -> str:
         """The run's page for people."""
         return f"{self.uri}/#/experiments/runs/{run}"
@@ -298,6 +314,11 @@ def now() -> int:
 
 def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"key": key, "value": str(value)} for key, value in sorted(values.items())]
+
+
+def _tags(version: Mapping[str, Any]) -> dict[str, str]:
+    """A registered version's tags, and ``version``."""
+    return {**{tag["key"]: tag["value"] for tag in version.get("tags", [])}, "version": str(version["version"])}
 
 
 def _json_number(value: float) -> float | str:

@@ -7,6 +7,9 @@ from airflow.sdk import BaseOperatorLink
 
 from reprise.settings import load as load_settings
 
+MOUNTED = "/reprise"
+"""Where Airflow serves our pages."""
+
 
 class MLflowLink(BaseOperatorLink):
     """The button on a task that leads to its MLflow run; published before the container starts."""
@@ -37,12 +40,13 @@ class PageLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Known from the start: the address names DAG, run and task only."""
-        return page_url(ti_key.dag_id, ti_key.run_id) + self.place.format(task=quote(ti_key.task_id))
+        page = load_settings().airflow + page_path(ti_key.dag_id, ti_key.run_id)
+        return page + self.place.format(task=quote(ti_key.task_id))
 
 
-def page_url(dag_id: str, run_id: str) -> str:
-    """The run's page on Airflow's API server."""
-    return f"{load_settings().airflow}/reprise/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+def page_path(dag_id: str, run_id: str) -> str:
+    """The run's page, below Airflow's own address."""
+    return f"{MOUNTED}/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
 
 
 def page_links(reports: tuple[str, ...]) -> tuple[PageLink, ...]:

@@ -74,8 +74,13 @@ def _task(ti: TaskInstance, said: dict[tuple[str, str], Any]) -> Task:
         attempt=ti.try_number,
         seconds=_seconds(ti.start_date, ti.end_date),
         problem=str(said.get((ti.task_id, PROBLEM)) or ""),
-        mlflow=str(said.get((ti.task_id, MLflowLink().xcom_key)) or ""),
+        mlflow=_address(said.get((ti.task_id, MLflowLink().xcom_key))),
     )
+
+
+def _address(said: Any) -> str:
+    """A link that an XCom holds: people may write XComs, and a ``javascript:`` is not to be clicked."""
+    return said if isinstance(said, str) and said.startswith(("http://", "https://")) else ""
 
 
 def _seconds(start: dt.datetime | None, end: dt.datetime | None) -> float | None:

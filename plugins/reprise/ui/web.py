@@ -4,8 +4,11 @@ Plugin routes have no login of their own: every route here asks Airflow's, for t
 """
 
 import json
+import re
 import secrets
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,15 +16,16 @@ from urllib.parse import quote
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
+from reprise.errors import RepriseError
 from reprise.pipeline.stages import Artifact
-from reprise.run import recording
+from reprise.run import numbers, recording
 from reprise.settings import load as load_settings
-from reprise.tracking.mlflow_server import Tracker
+from reprise.tracking.mlflow_server import PICTURES, Tracker, bare_heading
 from reprise.ui import rundata, runview
-from reprise.ui.links import page_url
+from reprise.ui.links import MOUNTED, page_path
 from reprise.ui.runview import Facts
 from reprise.workspace import read_object
 
@@ -33,29 +37,33 @@ _TEMPLATES = Path(__file__).with_name("templates")
 # A report shows pictures and styles of its own and nothing else: no script, no request, no form.
 _REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self';"
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src 'self';"
     " frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
 _MOST_BYTES = 200 * 1024**2
+_UNREADABLE = (OSError, ValueError, RepriseError)
 
 
 @app.get("/runs/{dag_id}/{run_id}", dependencies=_LOGIN)
-def run_page(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
+def run_page(request: Request, dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
     """The run: stages and why they ran, metrics, model, data, environment, report. Also while it runs."""
     run = _run(session, dag_id, run_id)
     before = rundata.load_before(session, run)
     settings = load_settings()
     mlflow = run.opened["mlflow"] if run.opened else None
+    metrics = _metrics(run, before)
+    first = numbers.headline(run.pipeline, metrics) if run.pipeline else []
     return _page(
         "run.html.jinja",
         run=run,
         before=before,
-        url=page_url(dag_id, run_id),
-        task_url=f"/dags/{quote(dag_id)}/runs/{quote(run_id)}/tasks/",
+        url=_url(request, dag_id, run_id),
+        task_url=f"{_airflow(request)}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/tasks/",
         mlflow_url=Tracker(settings.mlflow).url(mlflow) if mlflow else "",
         mlflow=settings.mlflow,
         rows=runview.stage_rows(run, before),
-        metrics=_metrics(run, before),
+        metrics=[{name: metrics[name] for name in first}, {n: m for n, m in metrics.items() if n not in first}],
+        running=list(_running(run)),
         models=_artifacts(run, "model"),
         reports=_artifacts(run, "report"),
         environment=runview.environment(run),
@@ -76,18 +84,39 @@ def artifact(dag_id: str, run_id: str, name: str, session: SessionDep) -> Respon
     raise HTTPException(404, f"{dag_id}/{run_id} has written no {name!r} yet")
 
 
+@app.get("/runs/{dag_id}/{run_id}/live", dependencies=_LOGIN)
+def live(request: Request, dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
+    """The pictures of the stages that run now, in a frame of the run's page.
+
+    By way of MLflow, which has them from whichever node the stage runs on; so trouble there is in the frame only.
+    """
+    run = _run(session, dag_id, run_id)
+    pictures = {task_id: _pictures(mlflow_run) for task_id, mlflow_run in _running(run).items()}
+    return _page("live.html.jinja", pictures=pictures, url=_url(request, dag_id, run_id))
+
+
+@app.get("/runs/{dag_id}/{run_id}/live/{task_id}/{name}", dependencies=_LOGIN)
+def picture(dag_id: str, run_id: str, task_id: str, name: str, session: SessionDep) -> Response:
+    """One of these pictures."""
+    mlflow_run = _running(_run(session, dag_id, run_id)).get(task_id, "")
+    if not mlflow_run or name not in _pictures(mlflow_run):
+        raise HTTPException(404, f"{task_id} shows no {name!r} now")
+    with _mlflow() as tracker:
+        content = tracker.content(mlflow_run, f"{PICTURES}/{name}")
+    return Response(content, media_type="image/png", headers={"X-Content-Type-Options": "nosniff"})
+
+
 @app.get("/runs/{dag_id}/{run_id}/record", dependencies=_LOGIN)
-def record(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
+def record(request: Request, dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
     """The run's commit: its message and what it changes against the revision."""
     run = _run(session, dag_id, run_id)
     if not run.recorded:
         raise HTTPException(404, f"{dag_id}/{run_id} is not recorded: its `record` task has not ended well")
-    return _page(
-        "record.html.jinja",
-        run=run,
-        url=page_url(dag_id, run_id),
-        shown=recording.show(load_settings(), run.recorded["commit"], run.recorded["ref"]),
-    )
+    try:
+        shown = recording.show(load_settings(), run.recorded["commit"], run.recorded["ref"])
+    except RepriseError as error:  # the origin is away, or the record was removed from it
+        raise HTTPException(502, str(error)) from error
+    return _page("record.html.jinja", run=run, url=_url(request, dag_id, run_id), shown=shown)
 
 
 @app.get("/mlflow/{dag_id}/{run_id}", dependencies=_LOGIN)
@@ -96,13 +125,33 @@ def mlflow_run(dag_id: str, run_id: str) -> HTMLResponse:
 
     A page with a link and not a redirect: Airflow shows it in a frame, and MLflow refuses to be framed.
     """
-    tracker = Tracker(load_settings().mlflow)
-    found = tracker.find(dag_id, dag_id, run_id)
+    with _mlflow() as tracker:
+        found = tracker.known(bare_heading(dag_id, dag_id, run_id))
     if not found:
         raise HTTPException(
             404, f"MLflow at {tracker.uri} knows no run of {dag_id}/{run_id}; has its `open` task ended?"
         )
-    return _page("mlflow.html.jinja", run_id=run_id, url=tracker.url(found))
+    return _page("mlflow.html.jinja", run_id=run_id, url=tracker.url(found["info"]["run_id"]))
+
+
+@contextmanager
+def _mlflow() -> Iterator[Tracker]:
+    """Ask MLflow; where it does not answer, the page says so."""
+    try:
+        yield Tracker(load_settings().mlflow)
+    except RepriseError as error:
+        raise HTTPException(502, str(error)) from error
+
+
+def _running(run: Facts) -> dict[str, str]:
+    """Task → MLflow run, of the stages that run now."""
+    ids = {t.task_id: t.mlflow.rsplit("/", 1)[-1] for t in run.tasks.values() if t.state == "running"}
+    return {task_id: found for task_id, found in sorted(ids.items()) if re.fullmatch("[0-9a-f]{32}", found)}
+
+
+def _pictures(mlflow_run: str) -> list[str]:
+    with _mlflow() as tracker:
+        return [name for name in tracker.files(mlflow_run, PICTURES.as_posix()) if name.endswith(".png")]
 
 
 def _run(session: Any, dag_id: str, run_id: str) -> Facts:
@@ -110,6 +159,18 @@ def _run(session: Any, dag_id: str, run_id: str) -> Facts:
     if run is None:
         raise HTTPException(404, f"no run {run_id!r} of {dag_id!r}")
     return run
+
+
+def _airflow(request: Request) -> str:
+    """What stands before Airflow's own pages, behind a proxy say; empty as a rule.
+
+    Addresses in a page name no host: who comes as localhost is not logged in at 127.0.0.1.
+    """
+    return str(request.scope.get("root_path", "")).removesuffix(MOUNTED)
+
+
+def _url(request: Request, dag_id: str, run_id: str) -> str:
+    return _airflow(request) + page_path(dag_id, run_id)
 
 
 def _page(template: str, **values: Any) -> HTMLResponse:
@@ -141,15 +202,15 @@ def _artifacts(run: Facts, kind: str) -> list[tuple[Artifact, str]]:
 def _object(md5: str) -> bytes:
     try:
         return read_object(md5, most=_MOST_BYTES)
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise HTTPException(404, f"{md5} cannot be read from cache or remote: {error}") from error
 
 
-def _metrics(run: Facts, before: Facts | None) -> list[tuple[str, float, float | None]]:
-    """(name, now, before) of every number, also of a run that is not recorded."""
+def _metrics(run: Facts, before: Facts | None) -> dict[str, tuple[float, float | None]]:
+    """Name → (now, before) of every number, also of a run that is not recorded."""
     then = before.recorded["metrics"] if before and before.recorded else {}
     now = run.recorded["metrics"] if run.recorded else _written_metrics(run)
-    return [(name, value, then.get(name)) for name, value in sorted(now.items())]
+    return {name: (value, then.get(name)) for name, value in sorted(now.items())}
 
 
 def _written_metrics(run: Facts) -> dict[str, float]:
@@ -165,17 +226,24 @@ def _written_metrics(run: Facts) -> dict[str, float]:
 def _listing(run: Facts) -> dict[str, Any] | None:
     """Dates, files and bytes of what the run's inbox held."""
     md5 = run.opened["listing"] if run.opened else None
-    parts = (_json(md5) or {}).get("partitions") if md5 else None
-    if not isinstance(parts, dict):
+    try:
+        return _summary(md5) if md5 else None
+    except _UNREADABLE:
         return None
+
+
+@lru_cache(maxsize=100)
+def _summary(md5: str) -> dict[str, Any]:
+    """A page that is open asks every three seconds, and a listing may name a million files."""
+    parts = json.loads(read_object(md5, most=_MOST_BYTES))["partitions"]
     files = [entry for entries in parts.values() for entry in entries]
     size = sum(entry.get("size", 0) for entry in files)
-    return {"md5": md5, "dates": sorted(parts), "files": len(files), "bytes": size}
+    return {"md5": md5, "dates": len(parts), "files": len(files), "bytes": size}
 
 
 def _json(md5: str) -> Any:
     """A JSON file by its hash; None where it cannot be read: a page shows what there is."""
     try:
         return json.loads(read_object(md5, most=_MOST_BYTES))
-    except (OSError, ValueError):
+    except _UNREADABLE:
         return None

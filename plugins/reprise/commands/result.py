@@ -1,0 +1,60 @@
+"""What a run has come to, in the terminal: the numbers that matter most, and where to look."""
+
+import os
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from reprise.messages import Judged, Recorded
+from reprise.pipeline.stages import Pipeline
+from reprise.run import numbers
+from reprise.run.opening import Request
+from reprise.run.results import fetch
+from reprise.settings import Settings
+from reprise.tracking.mlflow_server import Tracker
+from reprise.tracking.wandb_run import wandb_place
+
+
+def say(
+    console: Console,
+    settings: Settings,
+    request: Request,
+    pipeline: Pipeline,
+    recorded: Recorded,
+    judged: Judged | None,
+    took: float,
+) -> None:
+    """Print it; brings the report, the model and what else leaves the pipeline to ``var/runs``.
+
+    :param took: seconds from the trigger to the end.
+    """
+    commit = recorded["commit"][:12]
+    for line in metrics(pipeline, recorded["metrics"], f"git show {commit}, dvc exp show, MLflow"):
+        console.print(f"  {line}", highlight=False, markup=False)
+    places = {"Airflow": f"{settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}"}
+    if recorded["mlflow"]:
+        places["MLflow"] = Tracker(settings.mlflow).url(recorded["mlflow"])
+    if recorded["wandb"]:
+        places["W&B"] = wandb_place(settings, recorded["wandb"])
+    files = fetch(settings, request, pipeline, recorded["commit"])
+    places |= {name: os.path.relpath(file) for name, file in files.items()}
+    places["again"] = f"git show {commit}  ·  dvc exp show"
+    if judged:
+        places["champion"] = f"{judged['verdict']}: {judged['reason']}"
+    name = recorded["ref"].rsplit("/", 1)[-1]
+    console.print(f"\nfinished in {took:.0f} s; recorded as commit {commit} ({name})", highlight=False)
+    width = max(map(len, places))
+    for what, where in places.items():
+        console.print(f"  {what:<{width}}  {where}", highlight=False, markup=False)
+
+
+def metrics(pipeline: Pipeline, known: Mapping[str, float], others: str) -> list[str]:
+    """A line for each number to look at first, and one for all the others.
+
+    :param others: where they are.
+    """
+    first = numbers.headline(pipeline, known)
+    width = max(map(len, first), default=0)
+    lines = [f"{name:<{width}}  {numbers.with_interval(known, name)}" for name in first]
+    more = len(numbers.without_ends(known)) - len(first)
+    return lines + ([f"and {more} more: {others}"] if more else [])

@@ -1,0 +1,40 @@
+"""A run's numbers as people read them: each with its interval, and those first that the pipeline says matter most.
+
+A stage that writes NAME, NAME_low and NAME_high means one number and its interval.
+"""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from reprise.pipeline.stages import Pipeline
+
+ENDS = ("_low", "_high")
+
+
+def without_ends(names: Iterable[str]) -> list[str]:
+    """The names that are no end of another's interval, in their order."""
+    known = list(names)
+    ends = {name + end for name in _with_interval(known) for end in ENDS}
+    return [name for name in known if name not in ends]
+
+
+def _with_interval(names: Iterable[str]) -> list[str]:
+    known = list(names)
+    return [name for name in known if {name + end for end in ENDS} <= {*known}]
+
+
+def headline(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
+    """The numbers to look at first: those that stages name in ``meta: headline``, in that order.
+
+    Where there is none of them: those with an interval; where none has one, all.
+    """
+    known = list(names)
+    wanted = [pattern for stage in pipeline.stages for pattern in stage.meta.headline]
+    named = [name for pattern in wanted for name in without_ends(known) if fnmatchcase(name, pattern)]
+    return list(dict.fromkeys(named)) or _with_interval(known) or without_ends(known)
+
+
+def with_interval(metrics: Mapping[str, float], name: str) -> str:
+    """A number as people read it, with its interval behind it where it has one: ``0.982 (0.951 to 0.996)``."""
+    ends = [metrics[name + end] for end in ENDS if name + end in metrics]
+    return f"{metrics[name]:.6g}" + (f" ({ends[0]:.4g} to {ends[1]:.4g})" if len(ends) == len(ENDS) else "")
