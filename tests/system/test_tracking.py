@@ -136,6 +136,16 @@ def test_the_containers_load_and_pictures_are_there(stack: Stack, survivor: tupl
     assert artifacts(stack, rank, "live") == ["live/dot.png"]
 
 
+def test_a_running_stages_picture_is_on_the_runs_page(stack: Stack) -> None:
+    stack.start("words-pictures", {"rank.seconds": 9})
+    page = f"{stack.env['REPRISE_AIRFLOW']}/reprise/runs/words/words-pictures/live"
+    wait(lambda: "/live/rank/dot.png" in requests.get(page, timeout=30).text)
+    assert requests.get(f"{page}/rank/dot.png", timeout=30).content.startswith(b"\x89PNG")
+    assert stack.wait_for_end("words", "words-pictures") == "success"
+    assert "no stage runs" in requests.get(page, timeout=30).text
+    assert requests.get(f"{page}/rank/dot.png", timeout=30).status_code == 404
+
+
 def test_tensorboard_shows_the_same_points(stack: Stack, survivor: tuple[Run, dict[str, Path]]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
