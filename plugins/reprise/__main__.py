@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError
@@ -21,7 +20,8 @@ from reprise.settings import ROOT, Settings
 from reprise.settings import load as load_settings
 from reprise.sources.stores import absolute
 
-console = Console(soft_wrap=True)
+# What is printed holds paths and errors, whose brackets are no markup.
+console = Console(soft_wrap=True, markup=False, highlight=False)
 
 
 def main() -> int:
@@ -30,7 +30,8 @@ def main() -> int:
     try:
         args.call(load_settings(), args)
     except RepriseError as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        console.print("error:", style="red", end=" ")
+        console.print(str(error))
         return 1
     except KeyboardInterrupt:
         console.print("\nno longer following; the run goes on: make status")
@@ -56,16 +57,43 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("runs", nargs="*", metavar="RUN", help="run id, name in `dvc exp show`, or commit")
     logs = add("logs", _logs, "the end of a service's log, or of a failed task's")
     logs.add_argument("service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all")
-    run = add("run", _run, "trigger a run and follow it")
-    run.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+    _run_arguments(add("run", _run, "trigger a run and follow it"))
+    _backfill_arguments(
+        add("backfill", _backfill, "run the dates between two days, each on what had arrived by its end")
+    )
+    history = add("history", _history, "for each date: data, metrics, champion or candidate")
+    history.add_argument("--metrics", default="", help="names of the numbers, with commas (default: the headline's)")
+    airflow = add("airflow", _airflow, "Airflow's own command line, as the services are set up")
+    airflow.add_argument("args", nargs=argparse.REMAINDER, help="such as: backfill create --dag-id faces …")
+    listing = add("list", _list, "write a pipeline's source.json from an inbox, for `dvc repro` by hand")
+    listing.add_argument("--inbox", required=True, help="folder, object-store URL or list of photographs")
+    listing.add_argument("--checkout", type=Path, default=ROOT, help="repository to write into (default: this one)")
+    difference = add("datadiff", _datadiff, "what the data of two runs differ in")
+    difference.add_argument("runs", nargs="+", help="run ids, names in `dvc exp show`, or commits")
+    gallery = add("gallery", _gallery, "a page of the pictures in a file or folder of data")
+    gallery.add_argument("data", help="a path, or an output's such as data/aligned/2026-11-01.parquet")
+    gallery.add_argument("--run", help="the run whose output it is (default: what lies on the disk, or the latest run)")
+    for command in (history, listing, gallery):
+        _pipeline_argument(command)
+    return parser
+
+
+def _pipeline_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+
+
+def _run_arguments(run: argparse.ArgumentParser) -> None:
+    _pipeline_argument(run)
     run.add_argument("--params", default="", help='overrides, such as "train.epochs=5 detect.device=cpu"')
     run.add_argument("--inbox", help="folder, object-store URL or list of photographs, with or without dates")
     run.add_argument("--arrived", help="date on which an inbox without dates arrived")
     run.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: what is checked out)")
     run.add_argument("--as-of", help="see only what had arrived before this date")
     run.add_argument("--ignore-cache", action="store_true", help="run every stage, known or not")
-    past = add("backfill", _backfill, "run the dates between two days, each on what had arrived by its end")
-    past.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+
+
+def _backfill_arguments(past: argparse.ArgumentParser) -> None:
+    _pipeline_argument(past)
     past.add_argument("--from", dest="first", required=True, help="first date (start of a data interval)")
     past.add_argument("--to", dest="last", required=True, help="last date")
     past.add_argument("--dry-run", action="store_true", help="say which dates would be run, and run none")
@@ -76,22 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     past.add_argument("--inbox", help="as of run")
     past.add_argument("--revision", default="HEAD", help="as of run; one for all dates")
     past.set_defaults(as_of=None, arrived=None, ignore_cache=False)
-    history = add("history", _history, "for each date: data, metrics, champion or candidate")
-    history.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
-    history.add_argument("--metrics", default="", help="names of the numbers, with commas (default: the headline's)")
-    airflow = add("airflow", _airflow, "Airflow's own command line, as the services are set up")
-    airflow.add_argument("args", nargs=argparse.REMAINDER, help="such as: backfill create --dag-id faces …")
-    listing = add("list", _list, "write a pipeline's source.json from an inbox, for `dvc repro` by hand")
-    listing.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
-    listing.add_argument("--inbox", required=True, help="folder, object-store URL or list of photographs")
-    listing.add_argument("--checkout", type=Path, default=ROOT, help="repository to write into (default: this one)")
-    difference = add("datadiff", _datadiff, "what the data of two runs differ in")
-    difference.add_argument("runs", nargs="+", help="run ids, names in `dvc exp show`, or commits")
-    gallery = add("gallery", _gallery, "a page of the pictures in a file or folder of data")
-    gallery.add_argument("data", help="a path, or an output's such as data/aligned/2026-11-01.parquet")
-    gallery.add_argument("--run", help="the run whose output it is (default: what lies on the disk, or the latest run)")
-    gallery.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
-    return parser
 
 
 def _up(settings: Settings, args: argparse.Namespace) -> None:
@@ -103,7 +115,7 @@ def _clean(settings: Settings, _: argparse.Namespace) -> None:
     from reprise.stage.janitor import clean
 
     for line in clean(settings):
-        console.print(f"removed what a lost task left: {line}", highlight=False)
+        console.print(f"removed what a lost task left: {line}")
 
 
 def _datadiff(settings: Settings, args: argparse.Namespace) -> None:
@@ -127,11 +139,11 @@ def _list(settings: Settings, args: argparse.Namespace) -> None:
     champion.bring(settings, pipeline, args.checkout / args.pipeline)
     target = args.checkout / args.pipeline / manifest.LISTING
     if git.git(args.checkout, "ls-files", str(target.relative_to(args.checkout))):
-        console.print(f"{target} is part of this commit: kept", highlight=False)
+        console.print(f"{target} is part of this commit: kept")
         return
     listing = inbox.look(settings, args.inbox)
     target.write_bytes(inbox.dump(listing))
-    console.print(f"{target}: {sum(map(len, listing['partitions'].values()))} files", highlight=False)
+    console.print(f"{target}: {sum(map(len, listing['partitions'].values()))} files")
 
 
 def _airflow(settings: Settings, args: argparse.Namespace) -> None:
@@ -152,11 +164,11 @@ def _backfill(settings: Settings, args: argparse.Namespace) -> None:
     _wait_for_dag(settings, airflow, request.pipeline)
     dates = backfill.Dates(request.dag_id, first, last, _conf(request), args.again, args.parallel, args.backward)
     planned = backfill.dry_run(airflow, dates)
-    console.print(f"{len(planned)} dates: {', '.join(date[:10] for date in planned) or 'none'}", highlight=False)
+    console.print(f"{len(planned)} dates: {', '.join(date[:10] for date in planned) or 'none'}")
     if args.dry_run or not planned:
         return
     number = backfill.start(airflow, dates)
-    console.print(f"backfill {number}: {settings.airflow}/dags/{request.dag_id}/backfills", highlight=False)
+    console.print(f"backfill {number}: {settings.airflow}/dags/{request.dag_id}/backfills")
     found = backfill.follow(airflow, dates, console)
     console.print(backfill.table(airflow, found))
     error = backfill.failed(dates, found)
@@ -179,7 +191,7 @@ def _history(settings: Settings, args: argparse.Namespace) -> None:
     files = [settings.var / "history" / f"{name}.{kind}" for kind in ("csv", "png")]
     history.write_csv(found, names, files[0])
     history.plot(found, names, name, files[1])
-    console.print(f"  table  {os.path.relpath(files[0])}\n  plot   {os.path.relpath(files[1])}", highlight=False)
+    console.print(f"  table  {os.path.relpath(files[0])}\n  plot   {os.path.relpath(files[1])}")
 
 
 def _status(settings: Settings, _: argparse.Namespace) -> None:
@@ -189,22 +201,19 @@ def _status(settings: Settings, _: argparse.Namespace) -> None:
     if not services.running(settings):
         console.print("services: none is running; start them: make up")
         return
-    console.print(services.status(settings).rstrip(), highlight=False)
+    console.print(services.status(settings).rstrip())
     if waiting := len(list(left(settings))):
         console.print(f"{waiting} runs and stages wait to be sent to MLflow; the next run does, or make up")
     runs = Airflow(settings.airflow).call("GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"})
     for run in runs["dag_runs"]:
-        console.print(
-            f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s",
-            highlight=False,
-        )
+        console.print(f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s")
 
 
 def _compare(settings: Settings, args: argparse.Namespace) -> None:
     from reprise.commands.compare import show
 
     page = show(settings, [name for given in args.runs for name in given.split()], console)
-    console.print(f"  page      {os.path.relpath(page)}", highlight=False)
+    console.print(f"  page      {os.path.relpath(page)}")
 
 
 def _tensorboard(settings: Settings, _: argparse.Namespace) -> None:
@@ -235,10 +244,7 @@ def _run(settings: Settings, args: argparse.Namespace) -> None:
         conf["as_of"] = args.as_of
     start = time.monotonic()
     airflow.trigger(request.dag_id, request.run_id, conf)
-    console.print(
-        f"run {request.run_id}: {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}",
-        highlight=False,
-    )
+    console.print(f"run {request.run_id}: {settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}")
     if follow(airflow, pipeline, request.run_id, console) != "success":
         raise why_failed(airflow, request.dag_id, request.run_id)
     recorded, judged = (airflow.xcom(request.dag_id, request.run_id, task) for task in (RECORD, GATE))

@@ -1,5 +1,8 @@
 """When a pipeline runs by itself, what limits it, and which dates there are."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pendulum
 import pytest
 from airflow.sdk import CronDataIntervalTimetable
@@ -70,3 +73,20 @@ def test_limits() -> None:
     assert pools.limits(Meta(gpus=4), Settings(gpu_slots="2"))["pool_slots"] == 2
     assert "pool" not in pools.limits(Meta(gpus=1), Settings(gpu_slots="0"))  # no pool has less than one slot
     assert pools.limits(Meta(partitioned=True), Settings())["max_active_tis_per_dag"] == 1
+
+
+class Events(list[Any]):
+    """The inbox's asset events as a task's context gives them: the latest first."""
+
+    def ascending(self, _: bool) -> "Events":
+        return self
+
+    def limit(self, most: int) -> "Events":
+        return Events(self[:most])
+
+
+def test_what_was_seen_last_is_not_forgotten_over_an_event_that_a_person_made() -> None:
+    asset = schedule.inbox_asset("p")
+    by_hand, looked = SimpleNamespace(extra={"from_rest_api": True}), SimpleNamespace(extra={"partitions": {"d": "1"}})
+    for events, seen in (([by_hand, looked], {"d": "1"}), ([by_hand], {}), ([], {})):
+        assert schedule._seen({"inlet_events": {asset: Events(events)}}, asset) == seen

@@ -114,7 +114,7 @@ def follow(airflow: Airflow, dates: Dates, console: Console) -> list[dict[str, A
             state = run["state"]
             if shown.get(run["dag_run_id"]) != state and (run["dag_run_id"] in shown or state not in _ENDED):
                 took = f" in {run['duration']:.0f} s" if state in _ENDED and run["duration"] else ""
-                console.print(f"  {run['logical_date'][:10]}  {state}{took}", highlight=False)
+                console.print(f"  {run['logical_date'][:10]}  {state}{took}")
             shown[run["dag_run_id"]] = state
         if all(run["state"] in _ENDED for run in found):
             return found

@@ -34,7 +34,7 @@ def show(settings: Settings, names: Sequence[str], console: Console) -> Path:
 
 def _print(table: Table, found: Sequence[Record], console: Console) -> None:
     if not table.rows:
-        console.print(f"{table.title}: {table.same}\n", highlight=False)
+        console.print(f"{table.title}: {table.same}\n")
         return
     shown = Shown(title=table.title, title_justify="left")
     for column in ("", *(record.name for record in found)):

@@ -3,7 +3,9 @@
 import csv
 import io
 import math
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ def read(settings: Settings, record: Record) -> dict[str, Curve]:
 
     :raises RepriseError: where neither cache nor remote holds them.
     """
-    workspace = Workspace.create(settings, settings.work / "curves" / record.commit, record.pipeline, record.commit)
+    folder = settings.work / "curves" / f"{os.getpid()}-{record.commit[:12]}"
+    workspace = Workspace.create(replace(settings, origin=str(record.repo)), folder, record.pipeline, record.commit)
     try:
         declared = workspace.plots()
         workspace.pull(declared)

@@ -22,7 +22,8 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
     """Print what happens until the run ends; returns its state."""
     dag_id = pipeline.name
     order = [OPEN, *(stage.task_id for stage in pipeline.stages), RECORD, GATE]
-    shown: dict[str, Any] = {}
+    shown: dict[str, tuple[str, int]] = {}
+    said = ""
     spoke, pause = time.monotonic(), _PROGRESS_SECONDS
     while True:
         state = airflow.run(dag_id, run_id)["state"]
@@ -40,7 +41,7 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
             asked = time.monotonic()
             for task in tasks.values():
                 if task["state"] == "running":
-                    shown["said"] = _say_progress(airflow, dag_id, run_id, task, console, shown.get("said", ""))
+                    said = _say_progress(airflow, dag_id, run_id, task, console, said)
             # Airflow sends a log as a whole: a long one is asked for seldom.
             spoke = time.monotonic()
             pause = max(_PROGRESS_SECONDS, 20 * (spoke - asked))
@@ -51,13 +52,13 @@ def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, A
     name, state = task["task_id"], task["state"]
     if state == "running":
         again = f" (try {task['try_number']})" if task["try_number"] > 1 else ""
-        console.print(f"  {name:<12} started{again}", highlight=False)
+        console.print(f"  {name:<12} started{again}")
     elif state == "success":
         done = airflow.xcom(pipeline.name, run_id, name) or {}
         did = verdict(done) if "verdict" in done else "done"
-        console.print(f"  {name:<12} [green]{did}[/] in {task['duration'] or 0:.1f} s", highlight=False)
+        console.print(f"  {name:<12} [green]{did}[/] in {task['duration'] or 0:.1f} s", markup=True)
     elif state in ("failed", "up_for_retry"):
-        console.print(f"  {name:<12} [red]{state.replace('_', ' ')}[/]", highlight=False)
+        console.print(f"  {name:<12} [red]{state.replace('_', ' ')}[/]", markup=True)
 
 
 def _say_progress(
@@ -70,7 +71,7 @@ def _say_progress(
         return said
     last = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("::")), "")
     if last and last != said:
-        console.print(f"  {task['task_id']:<12} [dim]{escape(last[:160])}[/]", highlight=False)
+        console.print(f"  {task['task_id']:<12} [dim]{escape(last[:160])}[/]", markup=True)
     return last
 
 

@@ -30,7 +30,7 @@ def say(
     """
     commit = recorded["commit"][:12]
     for line in metrics(pipeline, recorded["metrics"], f"git show {commit}, dvc exp show, MLflow"):
-        console.print(f"  {line}", highlight=False, markup=False)
+        console.print(f"  {line}")
     places = {"Airflow": f"{settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}"}
     if recorded["mlflow"]:
         places["MLflow"] = Tracker(settings.mlflow).url(recorded["mlflow"])
@@ -42,10 +42,10 @@ def say(
     if judged:
         places["champion"] = f"{judged['verdict']}: {judged['reason']}"
     name = recorded["ref"].rsplit("/", 1)[-1]
-    console.print(f"\nfinished in {took:.0f} s; recorded as commit {commit} ({name})", highlight=False)
+    console.print(f"\nfinished in {took:.0f} s; recorded as commit {commit} ({name})")
     width = max(map(len, places))
     for what, where in places.items():
-        console.print(f"  {what:<{width}}  {where}", highlight=False, markup=False)
+        console.print(f"  {what:<{width}}  {where}")
 
 
 def metrics(pipeline: Pipeline, known: Mapping[str, float], others: str) -> list[str]:

@@ -36,29 +36,29 @@ def pipeline_dag(
         None for runs by hand only. The pipeline runs by itself only where the setting ``REPRISE_SCHEDULE`` is ``on``.
     :param notify: Airflow notifiers that are told of success, failure and promotions, made or refused; None: those
         that the settings name.
-    :param dag_options: passed on to :class:`airflow.sdk.DAG`: ``max_active_runs``, ``tags``, …
+    :param dag_options: passed on to :class:`airflow.sdk.DAG`: ``max_active_runs``, ``tags`` (besides ours), …
     """
     settings = load_settings()
     pipeline = manifest.load(ROOT, path, settings.var / "manifests")
     schema = params.load_schema(ROOT / path) or {}
     told = default() if notify is None else list(notify)
-    options = {
+    options: dict[str, Any] = {
+        "description": f"{len(pipeline.stages)} stages of {path}/dvc.yaml",
+        "doc_md": _doc(pipeline),
         "start_date": START,
         "catchup": False,
         # Of runs at once; a backfill has a limit of its own (--max-active-runs).
         "max_active_runs": 4,
         "on_failure_callback": on_failure(told),
         **dag_options,
+        "tags": sorted({"reprise", pipeline.name, *dag_options.get("tags", ())}),
+        "default_args": {"retry_delay": dt.timedelta(seconds=5), **dag_options.get("default_args", {})},
     }
     if isinstance(schedule, WhenNewData):
         watcher(pipeline.name, schedule.at_most, {"on_failure_callback": options["on_failure_callback"]})
     with DAG(
         pipeline.name,
-        description=f"{len(pipeline.stages)} stages of {path}/dvc.yaml",
-        doc_md=_doc(pipeline),
-        tags=["reprise", pipeline.name],
         params=_form(schema, settings, pipeline.reads_inbox),
-        default_args={"retry_delay": dt.timedelta(seconds=5)},
         schedule=timetable(schedule, pipeline.name),
         **options,
     ) as dag:

@@ -21,6 +21,7 @@ from reprise.settings import load as load_settings
 
 START = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 """No data interval before this can be asked for: Airflow runs no task of an earlier date."""
+_LATEST_EVENTS = 50
 
 
 class OnRequest(Intervals):
@@ -106,9 +107,14 @@ def watcher(pipeline: str, at_most: str, notified: Mapping[str, Any]) -> DAG:
 
 
 def _seen(context: Any, asset: Asset) -> dict[str, str]:
-    """What the inbox held when it was last published: Airflow's own events are the memory."""
-    events = context["inlet_events"][asset].ascending(False).limit(1)
-    return dict(events[0].extra["partitions"]) if len(events) else {}
+    """What the inbox held when it was last published: Airflow's own events are the memory.
+
+    Events that a person made (*Create Asset Event* in the UI, REST) say nothing of it.
+    """
+    for event in context["inlet_events"][asset].ascending(False).limit(_LATEST_EVENTS):
+        if "partitions" in (event.extra or {}):
+            return dict(event.extra["partitions"])
+    return {}
 
 
 def digests(listing: Mapping[str, Any]) -> dict[str, str]:
