@@ -89,9 +89,10 @@ def clone(origin: str, target: Path, revision: str) -> None:
     git(target, "checkout", "--quiet", "--detach", revision)
 
 
-def commit_files(repo: Path, parent: str, files: Mapping[str, bytes], message: str) -> str:
+def commit_files(repo: Path, parent: str, files: Mapping[str, bytes], message: str, seconds: int | None = None) -> str:
     """Commit ``parent``'s tree with ``files`` (path → content) put over it, without touching index or work tree.
 
+    :param seconds: the commit's date, since 1970; None: now. With a date, the same content is the same commit.
     :returns: the new commit's hash. Nothing refers to it yet: push it to a ref.
     """
     index = {"GIT_INDEX_FILE": str(repo / ".git" / "reprise-record-index")}
@@ -100,7 +101,9 @@ def commit_files(repo: Path, parent: str, files: Mapping[str, bytes], message: s
         blob = git(repo, "hash-object", "-w", "--stdin", stdin=content)
         git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
     tree = git(repo, "write-tree", env=index)
-    return git(repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env={**index, **_identity(repo)})
+    date = {} if seconds is None else dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{seconds} +0000")
+    given = {**index, **_identity(repo), **date}
+    return git(repo, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message, env=given)
 
 
 def _identity(repo: Path) -> dict[str, str]:

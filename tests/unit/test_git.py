@@ -27,6 +27,16 @@ def test_commit_files_puts_over_the_parents_tree_and_touches_nothing(repo: Path)
     assert git.git(repo, "rev-parse", f"{made}^") == head
 
 
+def test_with_a_date_the_same_content_is_the_same_commit(repo: Path) -> None:
+    head = git.resolve(repo, "HEAD")
+    one, two = (git.commit_files(repo, head, {"b": b"2"}, "record", 1_700_000_000) for _ in range(2))
+    assert one == two
+    assert (
+        git.git(repo, "show", "--no-patch", "--format=%ct %at %ai", one)
+        == "1700000000 1700000000 2023-11-14 22:13:20 +0000"
+    )
+
+
 def test_uncommitted_names_changed_staged_and_new_files(repo: Path) -> None:
     (repo / "a").write_text("changed")
     (repo / "new").touch()

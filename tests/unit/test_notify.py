@@ -10,8 +10,10 @@ from airflow.sdk import BaseNotifier
 
 from reprise.dag import notify
 from reprise.messages import Done, Judged, Recorded
+from reprise.pipeline.stages import Pipeline
 
-RECORDED = Recorded(commit="c0ffee", ref="r", metrics={"auc": 0.9}, mlflow=None, models={}, decision={})
+PIPELINE = Pipeline("pipelines/faces", ())
+RECORDED = Recorded(commit="c0ffee", ref="r", metrics={"auc": 0.9}, mlflow=None, wandb=None, models={}, decision={})
 RAN = Done(verdict="ran", entry={}, seconds={}, device="")
 CACHED = Done(verdict="cached", entry={}, seconds={}, device="")
 
@@ -51,10 +53,10 @@ def test_one_that_fails_does_not_silence_the_others() -> None:
     [("promoted", "promoted"), ("refused", "refused"), ("kept", "success"), ("unchanged", "success")],
 )
 def test_what_a_run_that_ended_well_tells(verdict: str, told: str) -> None:
-    news = notify.ended(RECORDED, Judged(verdict=verdict, reason="so"), ["train"])
+    news = notify.ended(PIPELINE, RECORDED, Judged(verdict=verdict, reason="so"), ["train"])
     assert news is not None
     assert news[0] == told
-    assert f"{verdict}: so" in news[1] and "commit c0ffee" in news[1] and "auc: 0.9" in news[1]
+    assert f"{verdict}: so" in news[1] and "commit c0ffee" in news[1] and "auc  0.9" in news[1]
 
 
 def test_nothing_new_is_no_news() -> None:
@@ -63,7 +65,7 @@ def test_nothing_new_is_no_news() -> None:
 
     for done, count in (({"a": CACHED}, 0), ({"a": CACHED, "b": RAN}, 1)):
         Ear.heard.clear()
-        notify.tell_ended([Ear()], {"ti": Ti()}, RECORDED, None, done)
+        notify.tell_ended([Ear()], {"ti": Ti()}, PIPELINE, RECORDED, None, done)
         assert len(Ear.heard) == count
 
 

@@ -1,6 +1,5 @@
 """A number and its interval are shown as one, and the numbers that matter most first."""
 
-from reprise.commands import result
 from reprise.pipeline.stages import Meta, Pipeline, Stage
 from reprise.run import numbers
 
@@ -38,10 +37,10 @@ def test_the_headline_is_what_stages_name_then_what_has_an_interval_then_all() -
     assert numbers.headline(pipeline(), {"b": 1.0, "a": 2.0}) == ["b", "a"]
 
 
-def test_make_run_shows_the_headline_and_counts_the_rest() -> None:
-    assert result.metrics(pipeline("tar", "auc"), METRICS, "git show") == [
+def test_lines_are_the_headline_and_a_count_of_the_rest() -> None:
+    assert numbers.lines(pipeline("tar", "auc"), METRICS, "git show") == [
         "tar  1",
         "auc  0.98 (0.95 to 0.996)",
         "and 3 more: git show",
     ]
-    assert result.metrics(pipeline(), {}, "git show") == []
+    assert numbers.lines(pipeline(), {}, "git show") == []

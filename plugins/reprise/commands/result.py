@@ -1,7 +1,6 @@
 """What a run has come to, in the terminal: the numbers that matter most, and where to look."""
 
 import os
-from collections.abc import Mapping
 
 from rich.console import Console
 
@@ -29,7 +28,7 @@ def say(
     :param took: seconds from the trigger to the end.
     """
     commit = recorded["commit"][:12]
-    for line in metrics(pipeline, recorded["metrics"], f"git show {commit}, dvc exp show, MLflow"):
+    for line in numbers.lines(pipeline, recorded["metrics"], f"git show {commit}, dvc exp show, MLflow"):
         console.print(f"  {line}")
     places = {"Airflow": f"{settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}"}
     if recorded["mlflow"]:
@@ -46,15 +45,3 @@ def say(
     width = max(map(len, places))
     for what, where in places.items():
         console.print(f"  {what:<{width}}  {where}")
-
-
-def metrics(pipeline: Pipeline, known: Mapping[str, float], others: str) -> list[str]:
-    """A line for each number to look at first, and one for all the others.
-
-    :param others: where they are.
-    """
-    first = numbers.headline(pipeline, known)
-    width = max(map(len, first), default=0)
-    lines = [f"{name:<{width}}  {numbers.with_interval(known, name)}" for name in first]
-    more = len(numbers.without_ends(known)) - len(first)
-    return lines + ([f"and {more} more: {others}"] if more else [])

@@ -14,6 +14,8 @@ import requests
 from airflow.sdk import BaseNotifier
 
 from reprise.messages import Done, Judged, Recorded
+from reprise.pipeline.stages import Pipeline
+from reprise.run import numbers
 from reprise.settings import load as load_settings
 
 log = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ def on_failure(notifiers: Sequence[BaseNotifier]) -> list[Callable[[Any], None]]
     return [failed] if notifiers else []
 
 
-def ended(recorded: Recorded, judged: Judged | None, ran: Sequence[str]) -> tuple[str, str] | None:
+def ended(pipeline: Pipeline, recorded: Recorded, judged: Judged | None, ran: Sequence[str]) -> tuple[str, str] | None:
     """What there is to tell of a run that ended well, and a text; None where nothing was new.
 
     :param ran: stages that were not cached.
@@ -89,17 +91,18 @@ def ended(recorded: Recorded, judged: Judged | None, ran: Sequence[str]) -> tupl
     what = judged["verdict"] if judged and judged["verdict"] in ("promoted", "refused") else "success"
     lines = [f"{judged['verdict']}: {judged['reason']}"] if judged else []
     lines += [f"commit {recorded['commit']}", f"ran: {', '.join(ran)}"]
-    return what, "\n".join([*lines, *(f"{name}: {value:.6g}" for name, value in recorded["metrics"].items())])
+    return what, "\n".join([*lines, *numbers.lines(pipeline, recorded["metrics"], "in the commit")])
 
 
 def tell_ended(
     notifiers: Sequence[BaseNotifier],
     context: Any,
+    pipeline: Pipeline,
     recorded: Recorded,
     judged: Judged | None,
     done: Mapping[str, Done],
 ) -> None:
     """Tell of a run that ended well; said by its last task, which knows all of it."""
-    news = ended(recorded, judged, [name for name, stage in done.items() if stage["verdict"] == "ran"])
+    news = ended(pipeline, recorded, judged, [name for name, stage in done.items() if stage["verdict"] == "ran"])
     if news:
         tell(notifiers, context, news[0], context["ti"].dag_id, context["ti"].run_id, news[1])

@@ -134,7 +134,7 @@ def _record_task(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> Any:
             recorded = record(load_settings(), _request(pipeline, context), pipeline, opened, done)
         print(f"recorded as {recorded['commit']} ({recorded['ref']})")
         if not pipeline.comparing:
-            tell_ended(told, context, recorded, None, done)
+            tell_ended(told, context, pipeline, recorded, None, done)
         return dict(recorded)
 
     return record_()
@@ -153,7 +153,7 @@ def _gate_task(pipeline: Pipeline, model: str, told: Sequence[BaseNotifier]) -> 
             judged = judge(load_settings(), model, opened["champion"], recorded, ti.run_id, opened["as_of"])
         print(f"{judged['verdict']}: {judged['reason']}")
         done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
-        tell_ended(told, context, recorded, judged, done)
+        tell_ended(told, context, pipeline, recorded, judged, done)
         return dict(judged)
 
     return gate_()

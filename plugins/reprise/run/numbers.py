@@ -38,3 +38,15 @@ def with_interval(metrics: Mapping[str, float], name: str) -> str:
     """A number as people read it, with its interval behind it where it has one: ``0.982 (0.951 to 0.996)``."""
     ends = [metrics[name + end] for end in ENDS if name + end in metrics]
     return f"{metrics[name]:.6g}" + (f" ({ends[0]:.4g} to {ends[1]:.4g})" if len(ends) == len(ENDS) else "")
+
+
+def lines(pipeline: Pipeline, known: Mapping[str, float], others: str) -> list[str]:
+    """A line for each number to look at first, and one for all the others.
+
+    :param others: where they are.
+    """
+    first = headline(pipeline, known)
+    width = max(map(len, first), default=0)
+    told = [f"{name:<{width}}  {with_interval(known, name)}" for name in first]
+    more = len(without_ends(known)) - len(first)
+    return told + ([f"and {more} more: {others}"] if more else [])

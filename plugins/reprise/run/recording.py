@@ -172,7 +172,9 @@ def _commit(
     files[f"{pipeline.path}/{RUN_FILE}"] = (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()
     lines = [f"{name}: {value:.6g}" for name, value in metrics.items()]
     message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {ids['mlflow_run']}"])
-    commit = git.commit_files(workspace.path, opened["revision"], files, message)
+    # Dated by the run's start: a task that is cleared makes the same commit again, and whoever noted it still finds it.
+    started = opened["heading"]["started"] // 1000
+    commit = git.commit_files(workspace.path, opened["revision"], files, message, started)
     baseline = opened["revision"]
     ref = f"{REFS}/{baseline[:2]}/{baseline[2:]}/{ref_name(request.pipeline, request.run_id)}"
     git.git(workspace.path, "push", "--quiet", "--force", settings.origin, f"{commit}:{ref}")
