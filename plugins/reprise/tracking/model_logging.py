@@ -49,8 +49,11 @@ def log_model(uri: str, run: str, name: str, file: Path, md5: str, description: 
     return version
 
 
-def _signature(model: Any) -> Any:
-    """The model's inputs and outputs as MLflow's signature; a named dimension is of any size (-1)."""
+def _signature(model: Any) -> ModelSignature | None:
+    """The model's inputs and outputs as MLflow's signature; a named dimension is of any size (-1).
+
+    None where one of them is no tensor (a classifier's map of probabilities, say): MLflow's has no word for it.
+    """
 
     def spec(value: Any) -> TensorSpec:
         tensor = value.type.tensor_type
@@ -58,6 +61,10 @@ def _signature(model: Any) -> Any:
         return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape, value.name)
 
     weights = {w.name for w in model.graph.initializer}
-    inputs: Any = [spec(v) for v in model.graph.input if v.name not in weights]
-    outputs: Any = [spec(v) for v in model.graph.output]
-    return ModelSignature(Schema(inputs), Schema(outputs))
+    inputs = [v for v in model.graph.input if v.name not in weights]
+    outputs = list(model.graph.output)
+    if not all(value.type.HasField("tensor_type") for value in inputs + outputs):
+        return None
+    taken: Any = [spec(value) for value in inputs]
+    given: Any = [spec(value) for value in outputs]
+    return ModelSignature(Schema(taken), Schema(given))
