@@ -59,7 +59,7 @@ def test_the_headline_comes_first_and_the_rest_on_demand(client: TestClient, mon
     metrics = {"accuracy": 0.5, "auc": 0.9, "auc_low": 0.8, "auc_high": 0.95}
     show(monkeypatch, opened(Task("a", "success"), metrics=metrics))
     page = client.get(RUN).text
-    assert page.index("<td>auc</td>") < page.index("and 3 more") < page.index("<td>accuracy</td>")
+    assert page.index("0.9 (0.8 to 0.95)") < page.index("and 1 more") < page.index("<td>accuracy</td>")
 
 
 @pytest.mark.parametrize(

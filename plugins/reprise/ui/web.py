@@ -51,8 +51,6 @@ def run_page(request: Request, dag_id: str, run_id: str, session: SessionDep) ->
     before = rundata.load_before(session, run)
     settings = load_settings()
     mlflow = run.opened["mlflow"] if run.opened else None
-    metrics = _metrics(run, before)
-    first = numbers.headline(run.pipeline, metrics) if run.pipeline else []
     return _page(
         "run.html.jinja",
         run=run,
@@ -62,7 +60,7 @@ def run_page(request: Request, dag_id: str, run_id: str, session: SessionDep) ->
         mlflow_url=Tracker(settings.mlflow).url(mlflow) if mlflow else "",
         mlflow=settings.mlflow,
         rows=runview.stage_rows(run, before),
-        metrics=[{name: metrics[name] for name in first}, {n: m for n, m in metrics.items() if n not in first}],
+        metrics=_metrics(run, before),
         running=list(_running(run)),
         models=_artifacts(run, "model"),
         reports=_artifacts(run, "report"),
@@ -206,11 +204,16 @@ def _object(md5: str) -> bytes:
         raise HTTPException(404, f"{md5} cannot be read from cache or remote: {error}") from error
 
 
-def _metrics(run: Facts, before: Facts | None) -> dict[str, tuple[float, float | None]]:
-    """Name → (now, before) of every number, also of a run that is not recorded."""
+def _metrics(run: Facts, before: Facts | None) -> list[dict[str, tuple[str, float, float | None]]]:
+    """Name → (now with its interval, now, before), of the numbers to look at first and of the others.
+
+    Also of a run that is not recorded.
+    """
     then = before.recorded["metrics"] if before and before.recorded else {}
     now = run.recorded["metrics"] if run.recorded else _written_metrics(run)
-    return {name: (value, then.get(name)) for name, value in sorted(now.items())}
+    first = numbers.headline(run.pipeline, now) if run.pipeline else []
+    others = [name for name in numbers.without_ends(sorted(now)) if name not in first]
+    return [{n: (numbers.with_interval(now, n), now[n], then.get(n)) for n in names} for names in (first, others)]
 
 
 def _written_metrics(run: Facts) -> dict[str, float]:
