@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from conftest import WORDS, Run, Stack, commit, docker
+from conftest import WORDS, Run, Stack, commit, docker, until
 
 from reprise import git
 
@@ -114,7 +114,9 @@ def test_as_of_sees_only_what_had_arrived(stack: Stack) -> None:
 def test_killed_container_is_tried_again_and_leaves_nothing(stack: Stack) -> None:
     before = _checkpoints(stack)
     run_id = stack.start("kill", {"rank.seconds": 12})
-    docker("kill", stack.wait_for_container(run_id))
+    container = stack.wait_for_container(run_id)
+    until(lambda: any((f / "tries").exists() for f in _checkpoints(stack) - before), 60, "the stage left a checkpoint")
+    docker("kill", container)
     assert stack.wait_for_end("words", run_id) == "success"
     rank = next(t for t in stack.airflow.tasks("words", run_id) if t["task_id"] == "rank")
     assert rank["try_number"] == 2
