@@ -9,68 +9,85 @@ put the one you want into the folder `.weights` of the inbox (hidden: no photogr
 
 import argparse
 import hashlib
-import io
 import os
 import pickle
+import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
+from facelib import transfer
 from params import load
 from params.weights import Params
 
 OUT = Path("models/pretrained.safetensors")
 RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
-FILES = {"vggface2": "20180402-114759-vggface2.pt", "casia-webface": "20180408-102900-casia-webface.pt"}
+MAX_BYTES = 256_000_000
+"""More than twice the published files' size."""
 
 
-def fetch(url: str) -> bytes:
-    """The file at `url`, asked for again where the network fails. SystemExit where it stays away."""
-    session = requests.Session()
-    session.mount(
-        "https://", HTTPAdapter(max_retries=Retry(5, backoff_factor=1, status_forcelist=[429, 500, 502, 503, 504]))
-    )
+class Published(NamedTuple):
+    """A file of facenet-pytorch's release."""
+
+    name: str
+    sha256: str
+    """As those state who use the file, for its publisher states none; empty: nobody does."""
+
+
+FILES = {
+    "vggface2": Published(
+        "20180402-114759-vggface2.pt", "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"
+    ),
+    "casia-webface": Published("20180408-102900-casia-webface.pt", ""),
+}
+
+
+def obtain(params: Params, folder: Path) -> Path:
+    """The published file, from the inbox or fetched into `folder`, checked. SystemExit where there is none, or another."""
+    published = FILES[params.pretrained]
+    offline = Path(os.environ.get("INBOX", "inbox")) / ".weights" / published.name
+    if offline.is_file():
+        check(offline, str(offline), published, params.sha256)
+        return offline
+    url, file = params.url or f"{RELEASE}/{published.name}", folder / published.name
     try:
-        answer = session.get(url, timeout=60)
-        answer.raise_for_status()
+        transfer.fetch(url, file, "weights", MAX_BYTES)
     except requests.RequestException as error:
         raise SystemExit(
-            f"weights: {url} cannot be fetched: {error}; put {url.rsplit('/', 1)[-1]} into the folder .weights of the"
-            " inbox, or name another place in weights.url"
+            f"weights: {url} cannot be fetched: {transfer.short(error)}; put {published.name} into the folder .weights"
+            " of the inbox, or name another place in weights.url"
         ) from error
-    return answer.content
+    check(file, url, published, params.sha256)
+    return file
 
 
-def obtain(params: Params) -> bytes:
-    """The published file, from the inbox or the network, checked. SystemExit where it is another than asked for."""
-    name = FILES[params.pretrained]
-    offline = Path(os.environ.get("INBOX", "inbox")) / ".weights" / name
-    url = params.url or f"{RELEASE}/{name}"
-    data = offline.read_bytes() if offline.is_file() else fetch(url)
-    found = hashlib.sha256(data).hexdigest()
-    if params.sha256 and found != params.sha256:
+def check(file: Path, place: str, published: Published, asked: str) -> None:
+    """Print the file's checksum. SystemExit where it is not the one asked for, else not the published file's."""
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if asked and found != asked:
         raise SystemExit(
-            f"weights: {offline if offline.is_file() else url} has sha256 {found}, weights.sha256 is {params.sha256}:"
-            " fetch it again, or correct weights.sha256"
+            f"weights: {place} has sha256 {found}, weights.sha256 is {asked}: fetch it again, or correct weights.sha256"
         )
-    print(f"weights: {name}, {len(data):,} bytes, sha256 {found}", flush=True)
-    if not params.sha256:
-        print(
-            "weights: its publisher names no checksum; put this one into weights.sha256 to accept no other", flush=True
+    if not asked and published.sha256 and found != published.sha256:
+        raise SystemExit(
+            f"weights: {place} has sha256 {found}, {published.name} has {published.sha256}: fetch it again, or set"
+            " weights.sha256 where another file is meant"
         )
-    return data
+    print(f"weights: {published.name}, {file.stat().st_size:,} bytes, sha256 {found}", flush=True)
+    if not (asked or published.sha256):
+        print("weights: no checksum of it is known; put this one into weights.sha256 to accept no other", flush=True)
 
 
-def convert(data: bytes) -> bytes:
+def convert(file: Path) -> bytes:
     """From torch's file to safetensors, without the classifier. SystemExit where it is not a file of weights."""
     import torch  # here, because it takes seconds that "none" need not wait
     from safetensors.torch import save
 
     try:
         # weights_only: runs no code that a pickle may hold.
-        weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        weights = torch.load(file, map_location="cpu", weights_only=True)
         kept = {name: value.contiguous() for name, value in weights.items() if not name.startswith("logits.")}
         return save(kept)
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ValueError, TypeError) as error:
@@ -84,8 +101,9 @@ def main() -> None:
     if params.pretrained == "none":
         OUT.write_bytes(b"")
         print("weights: none are asked for: training starts from scratch", flush=True)
-    else:
-        OUT.write_bytes(convert(obtain(params)))
+        return
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        OUT.write_bytes(convert(obtain(params, Path(folder))))
 
 
 if __name__ == "__main__":

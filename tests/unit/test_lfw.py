@@ -41,7 +41,7 @@ def archive(content: bytes) -> Archive:
 def test_after_a_break_it_goes_on_where_it_was(
     archive: Archive, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lfw.archive._CHUNK", 10)  # what a read has begun is lost when it breaks off
+    monkeypatch.setattr("facelib.transfer._CHUNK", 10)  # what a read has begun is lost when it breaks off
     with web({"broken/lfw.tgz": content}) as there:
         file = obtain(archive, tmp_path, [f"{there.url}/broken/lfw.tgz"])
         assert file.read_bytes() == content

@@ -1,17 +1,16 @@
 """The public archives of LFW: found, resumed after a break, verified before anyone sees them."""
 
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
-_CHUNK = 1 << 18
-_TRIES = 5
-_TIMEOUT_SECONDS = 20
-_LINE_SECONDS = 2.0
+from facelib import transfer
+
+_MAX_BYTES = 1 << 30
+"""Far more than the largest archive has."""
 _UMASS = "http://vis-www.cs.umass.edu/lfw"
 _FIGSHARE = "https://ndownloader.figshare.com/files"
 
@@ -65,10 +64,10 @@ def obtain(archive: Archive, folder: Path, urls: Sequence[str] = ()) -> Path:
     why = []
     for url in urls or archive.urls:
         try:
-            _resume(url, part)
+            transfer.fetch(url, part, "lfw", _MAX_BYTES)
             break
         except requests.RequestException as error:
-            why.append(f"{url}: {_short(error)}")
+            why.append(f"{url}: {transfer.short(error)}")
     else:
         raise SystemExit(
             f"{archive.name} cannot be fetched ({'; '.join(why)}); what has come is kept. Run this again, or put a copy"
@@ -78,41 +77,6 @@ def obtain(archive: Archive, folder: Path, urls: Sequence[str] = ()) -> Path:
         part.unlink()
         raise SystemExit(f"{url} gave another file than {archive.name} ({_stated(archive)}); nothing of it is kept")
     return part.rename(file)
-
-
-def _resume(url: str, part: Path) -> None:
-    """Fetch what is missing of a file; go on where the connection breaks off, so long as something comes."""
-    tries = 0
-    while True:
-        there = part.stat().st_size if part.exists() else 0
-        try:
-            _append(url, part, there)
-            return
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-            came = part.exists() and part.stat().st_size > there
-            tries = 0 if came else tries + 1
-            if tries >= _TRIES or (tries and not there):  # nothing has ever come: nobody answers
-                raise
-            time.sleep(min(0.5 * 2**tries, 30))
-
-
-def _append(url: str, part: Path, there: int) -> None:
-    headers = {"Range": f"bytes={there}-"} if there else {}
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as answer:
-        if answer.status_code == 416:  # nothing beyond: it is whole, or another file
-            return
-        answer.raise_for_status()
-        goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-        done = there if goes_on else 0
-        total = done + int(answer.headers.get("Content-Length") or 0)
-        said = time.monotonic()
-        with part.open("ab" if goes_on else "wb") as file:
-            for chunk in answer.iter_content(_CHUNK):
-                file.write(chunk)
-                done += len(chunk)
-                if time.monotonic() - said > _LINE_SECONDS:
-                    said = time.monotonic()
-                    print(f"lfw: {done / 1e6:.0f} of {total / 1e6:.0f} MB", flush=True)
 
 
 def _is(archive: Archive, file: Path) -> bool:
@@ -126,9 +90,3 @@ def _is(archive: Archive, file: Path) -> bool:
 
 def _stated(archive: Archive) -> str:
     return " or ".join(f"{algorithm} {digest}" for algorithm, digest in archive.digests.items())
-
-
-def _short(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"HTTP {error.response.status_code}"
-    return "no answer in time" if isinstance(error, requests.Timeout) else "no connection"

@@ -37,7 +37,10 @@ class Params(BaseModel, extra="forbid", frozen=True):
         None, ge=1, le=10_000, description="Passes, each of as many faces as there are; null: the backbone's"
     )
     patience: int = Field(
-        0, ge=0, le=10_000, description="Stop after so many epochs without a better snapshot; 0: never"
+        0,
+        ge=0,
+        le=10_000,
+        description="Stop after so many epochs without a better snapshot; 0, and with snapshot last: never",
     )
     batch: int | None = Field(
         None, ge=2, le=65_536, description="Faces in a batch, over all processes; null: the backbone's"

@@ -15,7 +15,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
     sha256: str = Field(
         "",
         pattern="^([0-9a-f]{64})?$",
-        description="Of the published file; another is refused; empty: any, and it is printed",
+        description="Of the file; another is refused; empty: the known one of vggface2's; casia-webface's is not known, so any",
     )
     url: str = Field(
         "",
