@@ -84,10 +84,13 @@ class Fit:
             return
         losses = torch.stack([loss for _, _, loss, _ in self._unread]).tolist()
         norms = torch.stack([norm for *_, norm in self._unread]).tolist()
-        if not np.isfinite(losses).all():
-            raise SystemExit(
-                f"train: the loss is not finite by step {self._unread[-1][0]}; lower train.learning_rate or train.clip"
-            )
+        # In fp16 a norm may be infinite: the scaler skips that step and scales less from then on.
+        for name, numbers in (("loss", losses), ("gradient", [] if self.learner.accelerator.scaler else norms)):
+            if not np.isfinite(numbers).all():
+                raise SystemExit(
+                    f"train: the {name} is not finite by step {self._unread[-1][0]};"
+                    " lower train.learning_rate or train.clip"
+                )
         for (step, rate, _, _), loss, norm in zip(self._unread, losses, norms, strict=True):
             row = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
             self._steps.append(row)
@@ -100,23 +103,22 @@ class Fit:
 
     def _close(self, epoch: int) -> None:
         """Validate an epoch, keep its weights if they are the best, say so."""
-        checked = {f"val_{k}": v for k, v in validate(self.learner.embedder(), self.faces, self.pairs, 256).items()}
-        live.log(self.learner.step, epoch=epoch, **checked)
-        snapshot = self.recipe.snapshot
-        worth = float(epoch) if snapshot == "last" else value(checked, f"val_{snapshot}")
+        checked = validate(self.learner.embedder(), self.faces, self.pairs, 256)
+        columns = {f"val_{name}": number for name, number in checked.items()}
+        live.log(self.learner.step, epoch=epoch, **columns)
+        worth = float(epoch) if self.recipe.snapshot == "last" else value(checked, self.recipe.snapshot)
         if worth > self.best.value:
             self.best = Best(epoch, self.learner.step, worth)
             self.weights = {
                 name: tensor.detach().cpu().clone() for name, tensor in self.learner.kept.state_dict().items()
             }
-        means = {name: float(np.mean([row[name] for row in self._steps])) for name in ("loss", "gradient_norm")}
         self.history.append(
             {
                 "epoch": epoch,
-                "loss": means["loss"],
+                "loss": float(np.mean([row["loss"] for row in self._steps])),
                 "learning_rate": self._steps[-1]["learning_rate"],
-                "gradient_norm": means["gradient_norm"],
-                **checked,
+                "gradient_norm": _finite_mean([row["gradient_norm"] for row in self._steps]),
+                **columns,
             }
         )
         self._say(epoch)
@@ -179,3 +181,9 @@ class Fit:
         self.best, self.history, self._steps = Best(**values["best"]), values["history"], values["steps"]
         if self.main:
             print(f"train: goes on after step {step} of {self.recipe.epochs * self.learner.batches}", flush=True)
+
+
+def _finite_mean(norms: list[float]) -> float:
+    """Of an epoch's gradient norms, without those of steps that fp16 skipped; NaN where it skipped all."""
+    finite = [norm for norm in norms if math.isfinite(norm)]
+    return float(np.mean(finite)) if finite else math.nan

@@ -36,10 +36,14 @@ def logistic_loss(scores: Scores, same: Flags) -> float:
     return float((wrong[same].mean() + wrong[~same].mean()) / 2)
 
 
-def value(checked: dict[str, float], criterion: str) -> float:
-    """The number that snapshots are compared by, higher is better; SystemExit where there are too few pairs for it."""
-    if criterion not in checked:
+def value(checked: dict[str, float], snapshot: str) -> float:
+    """What `validate` gave as the number that snapshots are compared by, higher is better.
+
+    :param snapshot: as in train.snapshot, but `last`.
+    Raises SystemExit where there are too few pairs for it.
+    """
+    if snapshot not in checked:
         raise SystemExit(
-            f"train: too few validation pairs for snapshot {criterion!r}; set train.snapshot to auc or add people"
+            f"train: too few validation pairs for snapshot {snapshot!r}; set train.snapshot to auc or add people"
         )
-    return -checked[criterion] if criterion == "loss" else checked[criterion]
+    return -checked[snapshot] if snapshot == "loss" else checked[snapshot]
