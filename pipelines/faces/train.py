@@ -53,14 +53,19 @@ def prepare(recipe: Recipe, device: torch.device) -> None:
     make_deterministic(recipe.threads)
 
 
-def open_checkpoints(params: Params) -> checkpoints.Checkpoints:
-    """Those of this very training: same parameters, data, code and torch."""
+def open_checkpoints(params: Params, learner: Learner) -> checkpoints.Checkpoints:
+    """Those of this very training: same parameters, data, code, torch and kind of arithmetic."""
     folder = checkpoints.folder()
     if folder is None:
         return checkpoints.Checkpoints(None, "")
     code = [Path("train.py"), *Path("facelib").glob("*.py"), *Path("params").glob("*.py")]
     data = [*ALIGNED.glob("*.parquet"), SPLIT, PAIRS, PRETRAINED]
-    values = {**params.model_dump(), "torch": torch.__version__, "processes": os.environ.get("WORLD_SIZE", "1")}
+    values = {
+        **params.model_dump(),
+        "torch": torch.__version__,
+        "processes": learner.accelerator.num_processes,
+        "arithmetic": [learner.device.type, learner.precision],  # "auto" may be another on the node of the next try
+    }
     return checkpoints.Checkpoints(folder, checkpoints.fingerprint(values, sorted([*code, *data])))
 
 
@@ -72,12 +77,10 @@ def read_pretrained() -> dict[str, Tensor] | None:
 
 
 def sheet(batch: Tensor) -> Image.Image:
-    """Up to 32 normalised faces [N, 3, size, size] side by side."""
+    """Up to 32 normalised faces [N, 3, size, size], eight side by side."""
     pixels = (batch[:32] * 128 + 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    rows = [
-        np.hstack(list(row)) for row in np.split(pixels[: len(pixels) // 8 * 8], max(1, len(pixels) // 8)) if len(row)
-    ]
-    return Image.fromarray(np.vstack(rows))
+    full = np.pad(pixels, ((0, -len(pixels) % 8), (0, 0), (0, 0), (0, 0)))
+    return Image.fromarray(np.vstack([np.hstack(list(row)) for row in np.split(full, len(full) // 8)]))
 
 
 def write(fit: Fit, pretrained: bool) -> None:
@@ -119,18 +122,19 @@ def main() -> None:
     recipe = params.recipe(pretrained is not None)
     device, why = choose_device(recipe.device)
     prepare(recipe, device)
-    store = open_checkpoints(params)
     faces = load_faces(ALIGNED, SPLIT, "train", recipe.memory_gb)
     val = load_faces(ALIGNED, SPLIT, "val", recipe.memory_gb)
     pairs = load_pairs(PAIRS, "val", val)
     learner = Learner(recipe, faces, device, pretrained)
+    store = open_checkpoints(params, learner)
     fit = Fit(learner, val, pairs, store)
     if fit.main:
-        data = f"{len(faces.keys)} faces of {len(learner.names)} people; validation: {len(pairs.same)} pairs of {len(set(val.identities))} people"
-        print(describe(learner, params, why, data), flush=True)
-        live.picture(
-            "batch", sheet(learner.change(next(iter(learner.feed.batches([torch.arange(min(32, len(faces.keys)))])))))
+        data = (
+            f"{len(faces.keys)} faces of {len(learner.names)} people; validation: {len(pairs.same)} pairs"
+            f" of {len(set(val.identities))} people"
         )
+        print(describe(learner, params, why, data), flush=True)
+        live.picture("batch", sheet(learner.first_batch()))
     try:
         fit.run()
     except RuntimeError as error:

@@ -4,6 +4,8 @@ import hashlib
 import importlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +28,8 @@ TWO = [
 """torchrun; the address because a container without a network has no name."""
 
 
-def learner_on_discs(people: int = 4, **params: object):
-    """A learner on 48 tiny faces, without augmentation."""
+def learner_on_discs(people: int = 4, faces: int = 48, **params: object):
+    """A learner on tiny faces, without augmentation."""
     from facelib.faces import Faces
     from facelib.learner import Learner
 
@@ -35,8 +37,8 @@ def learner_on_discs(people: int = 4, **params: object):
     recipe = importlib.import_module("params.train").Params(**{**given, **params}).recipe()
     rng = np.random.default_rng(0)
     looks = rng.uniform(0, 1, (people, 4, 4))
-    pixels = np.stack([np.asarray(tiny_faces.face(looks[i % people], rng)) for i in range(48)])
-    return Learner(recipe, Faces([str(i) for i in range(48)], [str(i % people) for i in range(48)], pixels), CPU)
+    pixels = np.stack([np.asarray(tiny_faces.face(looks[i % people], rng)) for i in range(faces)])
+    return Learner(recipe, Faces([str(i) for i in range(faces)], [str(i % people) for i in range(faces)], pixels), CPU)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,8 @@ def test_balanced_batches_draw_people_alike_and_nobody_twice() -> None:
     assert often.max() - often.min() <= 2
     few = batches(labels[:53], batch=16, faces_per_person=2, seed=1, epoch=1)  # two people only
     assert all(torch.bincount(labels[rows]).tolist() == [8, 8] for rows in few)
+    small = batches(labels, batch=4, faces_per_person=4, seed=1, epoch=1)
+    assert all(len(torch.unique(labels[rows])) == 2 for rows in small)  # one person alone teaches nothing
 
 
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
@@ -146,9 +150,25 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, capsy
     last.write_bytes(last.read_bytes()[:-5])
     assert store.load()[0] == 2  # type: ignore[index]
     assert f"checkpoint {last.name} is damaged" in capsys.readouterr().out
+    # It goes on from there: the damaged one must not be what is kept beside the next.
+    (tmp_path / "left by a kill.tmp").touch()
+    store.save(3, {"a": last_ones}, {})
+    assert [path.name[:9] for path in sorted(tmp_path.iterdir())] == ["000000002", "000000003"]
+    assert last not in tmp_path.iterdir()
     store.remove()
     assert list(tmp_path.iterdir()) == []
     assert store.load() is None
+
+
+def test_another_trainings_checkpoints_are_in_nobodys_way(tmp_path: Path) -> None:
+    from facelib.checkpoints import Checkpoints
+
+    for step in (900, 901):
+        Checkpoints(tmp_path, "f" * 16).save(step, {}, {})
+    store = Checkpoints(tmp_path, "0" * 16)
+    for step in (1, 2, 3):
+        store.save(step, {}, {})
+    assert [path.name[:26] for path in sorted(tmp_path.iterdir())] == [f"00000000{step}-{'0' * 16}" for step in (2, 3)]
 
 
 RECIPE = {"epochs": 6, "ema": 0.9, "faces_per_person": 4}
@@ -168,7 +188,8 @@ def outputs(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
-def test_killed_at_half_and_started_again_gives_the_same_weights(uninterrupted: Path, tmp_path: Path) -> None:
+def test_killed_at_half_and_started_again_elsewhere_gives_the_same_weights(uninterrupted: Path, tmp_path: Path) -> None:
+    """Elsewhere: with nothing of the first try but its whole checkpoints, as the worker brings them to another node."""
     folder = workplace(tmp_path / "faces")
     tiny_faces.params(folder, **RECIPE)
     parameters = json.loads((folder / "params.yaml").read_text())
@@ -184,10 +205,16 @@ def test_killed_at_half_and_started_again_gives_the_same_weights(uninterrupted: 
     training.send_signal(signal.SIGKILL)
     training.wait()
     assert not (folder / "models" / "model.safetensors").exists()
-    done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    other = workplace(tmp_path / "another" / "node" / "faces")
+    shutil.copy(folder / "params.yaml", other / "params.yaml")
+    brought = shutil.copytree(kept, other.parent / "checkpoints", ignore=shutil.ignore_patterns("*.tmp"))
+    shutil.rmtree(folder)
+    shutil.rmtree(kept)
+    environment["CHECKPOINTS"] = str(brought)
+    done = subprocess.run([sys.executable, "train.py"], cwd=other, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "train: goes on after step" in done.stdout
-    assert outputs(folder) == outputs(uninterrupted)
+    assert int(re.search(r"train: goes on after step (\d+) of 30", done.stdout).group(1)) >= half  # type: ignore[union-attr]
+    assert outputs(other) == outputs(uninterrupted)
 
 
 def test_a_training_told_to_end_saves_first(
@@ -271,18 +298,107 @@ def test_a_backbone_brings_its_own_defaults_and_says_so() -> None:
     assert "epochs" not in said
 
 
-def test_patience_ends_a_training_and_the_reason_is_kept(uninterrupted: Path) -> None:
+def test_the_reason_is_kept(uninterrupted: Path) -> None:
     kept = json.loads((uninterrupted / "results" / "training.json").read_text())
     assert kept["kept_because"] == "highest validation auc of 6 epochs"
     assert kept["kept_step"] == kept["kept_epoch"] * 5
-    from facelib.fitting import Best, Fit
 
-    fit = Fit.__new__(Fit)
-    fit.learner = learner_on_discs(batch=16, patience=2)
-    fit.recipe, fit.history, fit.best = fit.learner.recipe, [{}, {}, {}], Best(2, 6, 0.5)
-    assert not fit._patience_is_over()
-    fit.history.append({})
-    assert fit._patience_is_over()
+
+@pytest.mark.parametrize(
+    ("snapshot", "patience", "epoch", "epochs"),
+    [("auc", 0, 3, 5), ("loss", 0, 2, 5), ("last", 0, 5, 5), ("auc", 2, 3, 5), ("loss", 2, 2, 4), ("auc", 1, 1, 2)],
+)
+def test_which_snapshot_is_kept_and_when_a_training_ends(
+    snapshot: str, patience: int, epoch: int, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With made-up numbers of each epoch: the highest AUC is the third's, the lowest loss the second's."""
+    from facelib import fitting
+    from facelib.checkpoints import Checkpoints
+
+    numbers = iter(zip((0.8, 0.7, 0.9, 0.9, 0.85), (0.5, 0.3, 0.6, 0.4, 0.7), strict=True))
+    weights = []
+
+    def validate(embedder: torch.nn.Module, *_: object) -> dict[str, float]:
+        weights.append(embedder.network[0].weight.detach().clone())
+        auc, loss = next(numbers)
+        return {"auc": auc, "loss": loss, "accuracy": 0.5}
+
+    monkeypatch.setattr(fitting, "validate", validate)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("LIVE", str(tmp_path))
+    learner = learner_on_discs(batch=24, epochs=5, snapshot=snapshot, patience=patience)
+    fit = fitting.Fit(learner, None, None, Checkpoints(None, ""))
+    fit.run()
+    assert (fit.best.epoch, fit.best.step, len(fit.history)) == (epoch, 2 * epoch, epochs)
+    assert torch.equal(fit.weights["0.weight"], weights[epoch - 1])
+
+
+@pytest.mark.parametrize(("broken", "said"), [("loss", "the loss is not finite"), ("gradient", "the gradient is not")])
+def test_numbers_that_are_none_end_a_training(
+    broken: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facelib import fitting
+    from facelib.checkpoints import Checkpoints
+
+    learner = learner_on_discs(batch=48, epochs=1)  # one step
+    if broken == "loss":
+        learner.task.objective.register_forward_hook(lambda *given: given[2] * float("nan"))
+    else:
+        next(iter(learner.task.parameters())).register_hook(lambda gradient: gradient * float("nan"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("LIVE", str(tmp_path))
+    store = Checkpoints(tmp_path / "checkpoints", "0" * 16)
+    with pytest.raises(SystemExit, match=f"train: {said} .* lower train.learning_rate"):
+        fitting.Fit(learner, None, None, store).run()
+    assert store.load() is None
+    assert fitting._finite_mean([1.0, float("inf"), 3.0]) == 2.0
+
+
+def test_a_batch_of_one_face_is_refused() -> None:
+    with pytest.raises(SystemExit, match="a process may get 1, and BatchNorm learns from two .* raise train.batch"):
+        learner_on_discs(faces=47, batch=2)
+    learner_on_discs(faces=47, batch=3)
+
+
+@pytest.mark.parametrize("faces", [1, 8, 11, 40])
+def test_a_picture_of_any_batch(faces: int) -> None:
+    sheet = importlib.import_module("train").sheet
+    batch = torch.linspace(-1, 1, faces)[:, None, None, None].expand(faces, 3, 4, 4)
+    picture = np.asarray(sheet(batch))
+    shown = min(faces, 32)
+    assert picture.shape == (-(-shown // 8) * 4, 32, 3)
+    assert picture[-4, (shown - 1) % 8 * 4, 0] == int(batch[shown - 1, 0, 0, 0] * 128 + 127.5)
+
+
+@pytest.mark.parametrize(
+    ("script", "busy"), [("echo 37", 0.37), ("echo '[N/A]'", None), ("exit 9", None), ("exec sleep 60", None)]
+)
+def test_how_busy_the_gpu_is_never_ends_a_training(
+    script: str, busy: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facelib import hardware
+
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n[ $1 = --id=5 ] || exit 1\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setattr(hardware, "_ANSWER_SECONDS", 0.3)
+    assert hardware.Meter(torch.device("cuda:1"), 1)._gpu() == busy
+
+
+def test_checkpoints_are_not_shared_by_two_kinds_of_arithmetic(
+    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node without a GPU must not take up what one with a GPU left, or the other way round."""
+    train, params = importlib.import_module("train"), importlib.import_module("params.train")
+    monkeypatch.chdir(uninterrupted)
+    monkeypatch.setenv("CHECKPOINTS", "checkpoints")
+    learner = learner_on_discs()
+    one, again = (train.open_checkpoints(params.Params(), learner).fingerprint for _ in range(2))
+    learner.precision = "bf16"
+    other = train.open_checkpoints(params.Params(), learner).fingerprint
+    assert one == again != other
 
 
 def test_a_snapshot_that_the_pairs_cannot_resolve_is_refused() -> None:

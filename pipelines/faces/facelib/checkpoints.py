@@ -18,7 +18,8 @@ from torch import Tensor
 
 KEPT = 2
 """The last is used; the one before it, where the last is damaged."""
-_NAME = re.compile(r"(\d{9})-([0-9a-f]{16})-([0-9a-f]{16})\.safetensors")
+_NAME = re.compile(r"\d{9}-[0-9a-f]{16}-[0-9a-f]{16}\.safetensors")
+"""Step, fingerprint, digest."""
 
 
 class Checkpoints:
@@ -28,28 +29,30 @@ class Checkpoints:
         self.folder, self.fingerprint = folder, fingerprint
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Write one; older ones but the last go. `values` are JSON values."""
+        """Write one; all others but this training's one before it go. `values` are JSON values."""
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         # A tensor that lies in memory another way round would come back the other way: strides are not in the file.
         data = save({name: value.contiguous() for name, value in tensors.items()}, {"values": json.dumps(values)})
         path = self.folder / f"{step:09}-{self.fingerprint}-{_digest(data)}.safetensors"
+        for left in self.folder.glob("*.tmp"):  # by a training that was killed while it wrote
+            left.unlink()
         draft = path.with_suffix(".tmp")
         with draft.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        for old in [file for file in self._files() if file != path][: 1 - KEPT or None]:
-            old.unlink()
+        # One of this step or a later one is damaged: this training went back behind it.
+        before = [file for file in self._files() if self._is_mine(file) and file.name < f"{step:09}"]
+        for other in set(self._files()) - {path, *before[1 - KEPT :]}:
+            other.unlink()
 
     def load(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
         """Step, tensors (on the CPU) and values of the last that is whole, or None."""
-        for path in reversed(self._files()):
-            step, fingerprint, digest = _NAME.fullmatch(path.name).groups()  # type: ignore[union-attr]
-            if fingerprint != self.fingerprint:
-                continue
+        for path in filter(self._is_mine, reversed(self._files())):
+            step, _, digest = path.stem.split("-")
             data = path.read_bytes()
             if _digest(data) != digest:
                 print(f"train: checkpoint {path.name} is damaged; going back to the one before it", flush=True)
@@ -63,6 +66,9 @@ class Checkpoints:
         if self.folder is None or not self.folder.is_dir():
             return []
         return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+
+    def _is_mine(self, path: Path) -> bool:
+        return path.stem.split("-")[1] == self.fingerprint
 
     def remove(self) -> None:
         """Delete all."""

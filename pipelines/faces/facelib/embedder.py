@@ -28,6 +28,7 @@ def make_deterministic(threads: int) -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # fp32 in convolutions too, so that a GPU's scores are close to a CPU's
     torch.set_num_threads(threads)
 
 

@@ -9,6 +9,8 @@ import torch
 
 from params.train import Recipe
 
+_ANSWER_SECONDS = 5
+
 
 def choose_precision(recipe: Recipe, device: torch.device) -> tuple[str, str]:
     """fp32, bf16 or fp16, and why. Raises SystemExit where the device cannot do what is asked for."""
@@ -65,5 +67,8 @@ class Meter:
         index = self.device.index or 0
         name = visible[index] if index < len(visible) and visible[index] else str(index)
         command = ["nvidia-smi", f"--id={name}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER_SECONDS)
+        except (OSError, subprocess.TimeoutExpired):  # a number for people must not end the training
+            return None
         return float(done.stdout) / 100 if done.returncode == 0 and done.stdout.strip().isdigit() else None

@@ -69,14 +69,21 @@ class Learner:
         self.weights = [weight for weight in task.parameters() if weight.requires_grad]
         self.task, self.optimiser = self.accelerator.prepare(task, make_optimiser(recipe, self.weights))
         self.step = 0
-        self.check_batch()
+        self._check_batch()
 
-    def check_batch(self) -> None:
-        """SystemExit where the processes cannot share the batches alike."""
-        if self.recipe.batch % self.accelerator.num_processes:
+    def _check_batch(self) -> None:
+        """SystemExit where the processes cannot share the batches alike, or one may get a single face."""
+        processes = self.accelerator.num_processes
+        if self.recipe.batch % processes:
             raise SystemExit(
-                f"train: batches of {self.recipe.batch} faces cannot be shared by {self.accelerator.num_processes}"
-                " processes alike; set train.batch to a multiple"
+                f"train: batches of {self.recipe.batch} faces cannot be shared by {processes} processes alike;"
+                " set train.batch to a multiple"
+            )
+        least = min(map(len, self._rows(1))) // processes
+        if least < 2:
+            raise SystemExit(
+                f"train: of a batch of {self.recipe.batch} faces a process may get {least}, and BatchNorm learns from two"
+                " or more; raise train.batch, or add photographs"
             )
 
     @property
@@ -95,13 +102,21 @@ class Learner:
         Losses stay on the device; whoever reads each at once makes the device wait.
         """
         self.task.train()
-        rows = sampling.batches(self.labels, self.recipe.batch, self.recipe.faces_per_person, self.recipe.seed, epoch)[
-            self.step - (epoch - 1) * self.batches :
-        ]
+        rows = self._rows(epoch)[self.step - (epoch - 1) * self.batches :]
         mine = [part.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index] for part in rows]
         for all_rows, own, faces in zip(rows, mine, self.feed.batches(mine), strict=True):
             loss, norm = self._step(faces, self.labels[own].to(self.device))
             yield len(all_rows), loss, norm
+
+    def _rows(self, epoch: int) -> list[Tensor]:
+        """The faces of each batch of an epoch, over all processes."""
+        r = self.recipe
+        return sampling.batches(self.labels, r.batch, r.faces_per_person, r.seed, epoch)
+
+    def first_batch(self) -> Tensor:
+        """What the network sees first, for people to look at."""
+        (faces,) = self.feed.batches(self._rows(1)[:1])
+        return self.change(faces)
 
     def _step(self, faces: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         rank = self.accelerator.process_index

@@ -24,7 +24,7 @@ def batches(labels: Tensor, batch: int, faces_per_person: int, seed: int, epoch:
     count = math.ceil(len(labels) / batch)
     random = generator(seed, epoch)
     if not faces_per_person:
-        # Equal parts: no rest of one face, which BatchNorm refuses.
+        # Equal parts: no small rest, whose BatchNorm would say little.
         return list(torch.randperm(len(labels), generator=random).tensor_split(count))
     return _balanced(labels, batch, faces_per_person, count, random)
 
@@ -32,10 +32,11 @@ def batches(labels: Tensor, batch: int, faces_per_person: int, seed: int, epoch:
 def _balanced(labels: Tensor, batch: int, faces: int, count: int, random: torch.Generator) -> list[Tensor]:
     """`count` batches: every person as often as every other, and in turn all faces of each.
 
-    With too few people for a batch each of them gives more faces; who has fewer gives some twice.
+    With too few people for a batch each of them gives more faces; who has fewer gives some twice. A batch has two
+    people at least, however small it is: one alone is unlike nobody.
     """
     owned = [rows.tolist() for rows in torch.argsort(labels, stable=True).split(torch.bincount(labels).tolist())]
-    people = min(max(1, batch // faces), len(owned))
+    people = min(max(2, batch // faces), len(owned))
     faces = batch // people
     waiting: list[int] = []
     hands: list[list[int]] = [[] for _ in owned]
