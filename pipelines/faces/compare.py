@@ -3,7 +3,7 @@
 in   models/model.onnx, champion/ (champion.json: name, version, md5, or {} where there is none; the model beside
      it), data/aligned, data/split.parquet, data/pairs.parquet, section `compare` of params.yaml
 out  results/compare.json   promote (true, false), reason; both models' numbers, the gain of the
-                            deciding one, its interval and the chance that it is real
+                            deciding one, its interval and in which share of the draws of people it is reached
 """
 
 import argparse
@@ -65,7 +65,8 @@ def measure(
 ) -> dict[str, dict[str, float] | float]:
     """Both models' numbers, the gain of the deciding one, its 95 % interval and the chance that it is reached.
 
-    The interval comes from drawing the test people again, the same ones for both models (facelib/bootstrap.py).
+    The interval comes from drawing the test people again, the same ones for both models (facelib/bootstrap.py); it is
+    left out where they are too few for one.
     Raises SystemExit where the test pairs are too few for the deciding metric.
     """
     if len(np.unique(pairs.fold)) < 2:
@@ -82,13 +83,16 @@ def measure(
         for role, values in scores.items()
     }
     gains = bootstrap.difference(drawn["candidate"], drawn["champion"])[params.metric]
-    low, high = bootstrap.interval(gains) or (-1.0, 1.0)
+    interval = {
+        f"gain_{end}": round(value, 6)
+        for end, value in zip(("low", "high"), bootstrap.interval(gains) or (), strict=False)
+    }
     # Rounded as they are told: a last digit decides nothing.
     gain = round(found["candidate"][params.metric] - found["champion"][params.metric], 6)
     known = gains[np.isfinite(gains)].round(6)
     rounded = {role: {key: round(value, 6) for key, value in numbers.items()} for role, numbers in found.items()}
     chance = float(np.mean(known >= params.min_gain)) if len(known) else 0.0
-    return {**rounded, "gain": gain, "gain_low": round(low, 6), "gain_high": round(high, 6), "chance": round(chance, 4)}
+    return {**rounded, "gain": gain, **interval, "chance": round(chance, 4)}
 
 
 def compare(params: Params) -> dict[str, Any]:

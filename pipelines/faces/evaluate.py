@@ -2,8 +2,9 @@
 
 in   models/model.safetensors, data/aligned, data/split.parquet, data/pairs.parquet, section `evaluate` of params.yaml
 out  results/metrics.json       final numbers; *_low and *_high: 95 % intervals over people; pixels_* and untrained_*:
-                                the same by raw pixels and by the untrained network on the same pairs; auc_over_*:
-                                how much higher the model's AUC is
+                                the same by raw pixels and by the network with random weights (also where the
+                                training began with published ones) on the same pairs; auc_over_*: how much higher
+                                the model's AUC is
      results/roc.csv            ROC of all three: FAR, TAR, series
      results/tar_at_far.csv     TAR at the FARs that the pairs can resolve, the model's with intervals, beside the baselines
      results/scores.csv         histogram of the model's scores: score, pairs, series (same, different)
@@ -53,7 +54,7 @@ RANKS = (1, 5)
 BASELINES = ("pixels", "untrained")
 
 Vectors = dict[str, NDArray[np.float32]]
-"""Embeddings of the test faces by the model ("model"), by raw pixels and by the network before training."""
+"""Embeddings of the test faces by the model ("model"), by raw pixels and by the network with random weights."""
 Numbers = dict[str, float]
 
 

@@ -91,7 +91,8 @@ def main() -> None:
         f" cosine at least {check['min_cosine']:g}",
         flush=True,
     )
-    if check["max_difference"] > params.max_difference or check["min_cosine"] < params.min_cosine:
+    # "Within" and not "beyond": of a number that is none (NaN), neither is true.
+    if not (check["max_difference"] <= params.max_difference and check["min_cosine"] >= params.min_cosine):
         raise SystemExit(
             f"export: the ONNX model differs from torch by {check['max_difference']:g} (allowed {params.max_difference:g}),"
             f" cosine {check['min_cosine']:g} (at least {params.min_cosine:g}); try another export.opset or raise the tolerance"

@@ -127,7 +127,8 @@ def over_section(metrics: Row) -> list[str]:
     """How much better than the baselines, in words."""
     baselines = {"raw pixels": "auc_over_pixels", "the untrained network": "auc_over_untrained"}
     return [
-        f"{metrics[key]:+.3f} above {name} ({span(metrics.get(f'{key}_low'), metrics.get(f'{key}_high'))})"
+        f"{metrics[key]:+.3f} above {name}"
+        f" ({span(metrics.get(f'{key}_low'), metrics.get(f'{key}_high')) or 'too few people for an interval'})"
         for name, key in baselines.items()
     ]
 

@@ -228,6 +228,18 @@ def test_export_fails_past_its_tolerance(
     assert not (folder / "models" / "model.onnx").exists()
 
 
+def test_export_takes_no_number_that_is_none(
+    chain: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = importlib.import_module("export")
+    monkeypatch.chdir(chain[0])
+    monkeypatch.setattr(sys, "argv", ["export.py"])
+    nothing = {"max_difference": float("nan"), "min_cosine": float("nan")}
+    monkeypatch.setattr(stage, "compare", lambda *_: nothing)
+    with pytest.raises(SystemExit, match="differs from torch by nan"):
+        stage.main()
+
+
 def test_the_report_is_one_page_with_everything_inside(chain: tuple[Path, dict[str, str]]) -> None:
     page = (chain[0] / "results" / "report.html").read_text()
     metrics = json.loads((chain[0] / "results" / "metrics.json").read_text())
@@ -249,6 +261,11 @@ def test_the_report_is_one_page_with_everything_inside(chain: tuple[Path, dict[s
     for words in ("highest accuracy", "FAR 0.01", "sharpness, lowest third", "yaw, highest third"):
         assert f"<td>{words}</td>" in page
     assert len(page) < 3_000_000
+
+
+def test_the_report_says_where_there_is_no_interval() -> None:
+    over = importlib.import_module("report").over_section({"auc_over_pixels": 0.1, "auc_over_untrained": 0.25})
+    assert over[0] == "+0.100 above raw pixels (too few people for an interval)"
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,5 +1,7 @@
 """Intervals over people: weights against drawing by hand, scikit-learn, and a population whose truth is known."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -115,6 +117,17 @@ def test_too_few_people_have_no_interval() -> None:
     assert np.isnan(values).mean() == pytest.approx(0.5, abs=0.1)
     assert bootstrap.intervals({"auc": values}) == {}
     assert bootstrap.interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
+
+
+def test_a_draw_without_one_kind_of_pairs_has_no_numbers_and_no_warnings() -> None:
+    ends = Ends(np.array([0, 1, 0, 0, 2, 3, 2, 2]), np.array([0, 1, 1, 1, 2, 3, 3, 3]), 4)
+    scores = np.array([0.9, 0.7, 0.2, 0.8, 0.6, 0.9, 0.5, 0.1])
+    with warnings.catch_warnings(action="error"):
+        drawn = bootstrap.replicates(scores, ends.a == ends.b, np.repeat([0, 1], 4), ends, 300, 1)
+    nothing = np.isnan(drawn["auc"])
+    assert nothing.mean() == pytest.approx(60 / 256, abs=0.07)  # nobody of (0, 1) and (2, 3) beside the other
+    for name, found in drawn.items():
+        np.testing.assert_array_equal(np.isnan(found), nothing, err_msg=name)
 
 
 def test_ends_are_numbered_by_identity_and_who_is_in_no_pair_is_not_drawn() -> None:

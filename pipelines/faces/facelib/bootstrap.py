@@ -133,9 +133,9 @@ def _eer(tar: NDArray[np.float64], far: NDArray[np.float64]) -> NDArray[np.float
     gap = far + tar - 1
     after = np.argmax(gap >= 0, axis=1)  # 0 where the gap is NaN
     rows, before = np.arange(len(gap)), np.maximum(after - 1, 0)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         share = -gap[rows, before] / (gap[rows, after] - gap[rows, before])
-    return far[rows, before] + share * (far[rows, after] - far[rows, before])
+        return far[rows, before] + share * (far[rows, after] - far[rows, before])
 
 
 def _tar_at_far(tar: NDArray[np.float64], far: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
