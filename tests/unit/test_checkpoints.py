@@ -1,11 +1,20 @@
-"""Checkpoints on the node and in the remote; the remote is a folder, through DVC's own file system."""
+"""Checkpoints on the node and in the remote, a folder: by DVC's own file system, and on two nodes with all of DVC."""
 
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dvc.fs import LocalFileSystem
 
+from reprise import git, workspace
+from reprise.pipeline import manifest
+from reprise.settings import Settings
 from reprise.stage.checkpoints import INSIDE, Checkpoints
+from reprise.workspace import Workspace
 
 
 @pytest.fixture
@@ -77,3 +86,96 @@ def test_a_remote_that_is_away_costs_nothing(tmp_path: Path, caplog: pytest.LogC
     killed(on(tmp_path / "a", blocked / "checkpoints"), "1")
     assert names(tmp_path / "a/checkpoints/key") == ["1"]
     assert "the stage goes on" in caplog.text
+
+
+TRAIN = """
+import os
+from pathlib import Path
+
+kept, rate = Path(os.environ["CHECKPOINTS"]), int(Path("data.txt").read_text())
+last = max(kept.glob("step-*.txt"), default=None)
+step, sum = map(int, last.read_text().split()) if last else (0, 0)
+print(f"goes on after {step}")
+while step < 9:
+    step, sum = step + 1, sum + rate * (step + 1)
+    (kept / "step.tmp").write_text(f"{step} {sum}")
+    (kept / "step.tmp").rename(kept / f"step-{step}.txt")
+    if step == int(os.environ.get("KILL_AT", 0)):
+        (kept / "half.tmp").write_text("half a check")
+        os.kill(os.getpid(), 9)
+Path("model.txt").write_text(str(sum))
+"""
+
+
+class Node:
+    """A machine with a DVC cache and a `var` of its own; origin and remote are all that two have in common."""
+
+    def __init__(self, place: Path, name: str) -> None:
+        self.place, self.folder = place, place / name
+
+    def train(self, kill_at: int = 0, anew: str = "") -> tuple[str, Path]:
+        """A try of the stage, as the stage operator makes it, with a process in the container's place.
+
+        Returns what it printed, and the folder of its checkpoints; raises CalledProcessError where it was killed.
+        """
+        origin = self.place / "origin"
+        (origin / ".dvc/config.local").write_text(f"[cache]\ndir = {self.folder}/cache\n")
+        settings = replace(Settings(origin=str(origin)), var=self.folder / "var")
+        work = Workspace.create(settings, self.folder / "work", "p", git.resolve(origin, "HEAD"))
+        pipeline = manifest.read(work.path, "p")
+        [stage] = pipeline.stages
+        checkpoints = Checkpoints.of(settings, work, pipeline, stage, {}, anew)
+        assert checkpoints
+        with checkpoints:
+            environment = {**os.environ, "CHECKPOINTS": str(checkpoints.folder), "KILL_AT": str(kill_at)}
+            command = [sys.executable, *shlex.split(stage.cmd)[1:]]
+            done = subprocess.run(
+                command, cwd=work.folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            )
+        work.push(stage.name, work.commit(stage.name))
+        checkpoints.remove()
+        return done.stdout.strip(), checkpoints.folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An origin with one long stage, and a remote."""
+    origin = tmp_path / "origin"
+    (origin / "p").mkdir(parents=True)
+    (origin / "p/train.py").write_text(TRAIN)
+    (origin / "p/data.txt").write_text("7")
+    stage = "cmd: python train.py\n    deps: [train.py, data.txt]\n    outs: [model.txt]\n    meta: {checkpoints: true}"
+    (origin / "p/dvc.yaml").write_text(f"stages:\n  train:\n    {stage}\n")
+    (origin / ".dvc").mkdir()
+    (origin / ".dvc/config").write_text(f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {tmp_path}/remote\n")
+    git.git(origin, "init", "--quiet", "--initial-branch=main")
+    commit(origin)
+    monkeypatch.setattr(workspace, "ROOT", origin)
+    return tmp_path
+
+
+def commit(origin: Path) -> None:
+    git.git(origin, "add", "--all")
+    git.git(origin, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+
+
+def test_a_training_killed_on_one_node_goes_on_on_another_whose_cache_is_empty(place: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as killed:
+        Node(place, "one").train(kill_at=4)
+    assert killed.value.returncode == -9
+    [kept] = (place / "remote/checkpoints").iterdir()
+    assert names(kept) == [f"step-{step}.txt" for step in (1, 2, 3, 4)]  # and no half one
+    said, folder = Node(place, "two").train()
+    assert said == "goes on after 4"
+    assert (place / "two/work/p/model.txt").read_text() == str(7 * 45)
+    assert folder.is_relative_to(place / "two") and not folder.exists() and not kept.exists()
+
+
+def test_another_input_or_a_run_that_wants_all_anew_does_not_go_on(place: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        Node(place, "one").train(kill_at=4)
+    assert Node(place, "two").train(anew="run-2")[0] == "goes on after 0"
+    (place / "origin/p/data.txt").write_text("8")
+    commit(place / "origin")
+    assert Node(place, "two").train()[0] == "goes on after 0"
+    assert (place / "two/work/p/model.txt").read_text() == str(8 * 45)
