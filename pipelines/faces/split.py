@@ -21,6 +21,8 @@ from params import load
 from params.split import Params
 
 CLEAN, PROTOCOL = Path("data/clean.parquet"), Path("protocol/pairs.txt")
+ALL_OF_LFW = "of LFW take everybody, make lfw MIN_PHOTOS=1, and keep them, clean.min_faces=1"
+"""For its protocol: most of the people in it have one photograph, and so have most of those it leaves for training."""
 SPLIT = pa.schema(
     [
         ("key", pa.string()),
@@ -51,10 +53,11 @@ def check(identities: Counter[str], params: Params) -> None:
     short = [name for name in splitting.SUBSETS if identities[name] < needed[name]]
     if short:
         there = ", ".join(f"{name} {identities[name]} (needs {needed[name]})" for name in splitting.SUBSETS)
+        by_protocol = params.protocol == "lfw"  # it says who is tested, whatever test_share is
         raise SystemExit(
             f"split: {identities.total()} identities give {there}: too few for {' and '.join(short)};"
-            " add photographs of more people, or change split.val_share, split.test_share, split.seed or"
-            f" split.min_{short[0]}_identities"
+            f" add photographs of more people{f' ({ALL_OF_LFW})' if by_protocol else ''}, or change split.val_share,"
+            f"{'' if by_protocol else ' split.test_share,'} split.seed or split.min_{short[0]}_identities"
         )
 
 
@@ -82,10 +85,10 @@ def usable(lines: list[protocol.Line], faces: list[partitions.Row], least: float
     told = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
     print(f"split: {found} of the {len(lines)} pairs in {PROTOCOL} can be verified" + (f" ({told})" if told else ""))
     if found < least * len(lines):
+        absent = f" ({ALL_OF_LFW})" if counts.keys() & {protocol.ABSENT, "single"} else ""
         raise SystemExit(
             f"split: only {found} of the {len(lines)} pairs in {PROTOCOL} can be verified ({told}); data/missing_pairs.csv"
-            " lists them: add the photographs, relax clean.* (min_faces: 1 keeps people with one photograph),"
-            " or lower split.protocol_min_share"
+            f" lists them: add the photographs{absent}, relax clean.*, or lower split.protocol_min_share"
         )
     return [
         splitting.Pair(line.fold, *sorted((kept[line.a], kept[line.b])), line.same)

@@ -54,16 +54,16 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
         protocol.read(tmp_path / "pairs.txt")
 
 
-def split(folder: Path, **params: object) -> subprocess.CompletedProcess[str]:
+def split(folder: Path, arrived: bool = False, **params: object) -> subprocess.CompletedProcess[str]:
     """Run split.py in FOLDER on faces named as LFW's: of each person four, below two dates."""
     rows = []
     for number, person in enumerate((*TESTED, *(f"Other_{n}" for n in range(30)))):
         for photograph in range(1, 5):
             date = f"2026-11-0{1 + number % 2}"
             path = f"{date}/{person}/{person}_{photograph:04}.jpg"
-            # Of Adrien Brody the fourth is blurry, of Bill Clinton the third never arrived.
+            # Of Adrien Brody the fourth is blurry, of Bill Clinton the third has `arrived` or not.
             blurry = path.endswith("Adrien_Brody_0004.jpg")
-            if not path.endswith("Bill_Clinton_0003.jpg"):
+            if arrived or not path.endswith("Bill_Clinton_0003.jpg"):
                 rows.append(
                     {"key": path, "partition": date, "path": path, "identity": person,
                      "keep": not blurry, "reason": "blurry" if blurry else ""}
@@ -104,6 +104,7 @@ def test_too_few_of_its_pairs_are_refused(tmp_path: Path) -> None:
     done = split(tmp_path, protocol="lfw")
     assert done.returncode == 1
     assert "only 6 of the 8 pairs in protocol/pairs.txt can be verified (1 blurry, 1 no aligned face)" in done.stderr
+    assert "add the photographs (of LFW take everybody, make lfw MIN_PHOTOS=1, and keep them, clean.min_faces=1)" in done.stderr  # fmt: skip
     assert "lower split.protocol_min_share" in done.stderr
     assert not (tmp_path / "data/pairs.parquet").exists()
 
@@ -114,3 +115,20 @@ def test_drawn_pairs_do_not_read_it(tmp_path: Path) -> None:
     assert (tmp_path / "data/missing_pairs.csv").read_text() == "fold,same,a,b,reason\n"
     subsets = pq.read_table(tmp_path / "data/split.parquet").to_pylist()
     assert {row["identity"] for row in subsets if row["subset"] == "test"} != set(TESTED)
+
+
+@pytest.mark.parametrize("named", ["drawn", "lfw"])
+def test_too_few_people_are_told_of_all_of_lfw_only_where_its_protocol_is_asked_for(tmp_path: Path, named: str) -> None:
+    done = split(tmp_path, protocol=named, min_train_identities=100)
+    assert done.returncode == 1
+    assert "(needs 100), val" in done.stderr and "too few for train; add photographs of more people" in done.stderr
+    assert ("make lfw MIN_PHOTOS=1" in done.stderr) == (named == "lfw")
+    assert ("split.test_share" in done.stderr) == (named == "drawn")  # the protocol alone says who is tested
+    assert "split.min_train_identities" in done.stderr
+
+
+def test_photographs_that_are_there_but_blurry_are_not_fetched_again(tmp_path: Path) -> None:
+    done = split(tmp_path, protocol="lfw", arrived=True, protocol_min_share=1)
+    assert done.returncode == 1
+    assert "only 7 of the 8 pairs in protocol/pairs.txt can be verified (1 blurry)" in done.stderr
+    assert "add the photographs, relax clean.*" in done.stderr

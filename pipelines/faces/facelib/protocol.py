@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+ABSENT = "no aligned face"
+"""Why a photograph cannot be verified that never arrived, or in which no face was found."""
+
 
 class Photograph(NamedTuple):
     """One of a person's photographs."""
@@ -89,4 +92,4 @@ def photographs(rows: list[dict[str, str]]) -> Iterator[tuple[Photograph, dict[s
 def missing(line: Line, kept: Mapping[Photograph, str], reasons: Mapping[Photograph, str]) -> str:
     """Why a pair cannot be verified: each photograph that is not kept, and the reason; empty where it can."""
     gone = dict.fromkeys(photograph for photograph in (line.a, line.b) if photograph not in kept)
-    return "; ".join(f"{photograph}: {reasons.get(photograph, 'no aligned face')}" for photograph in gone)
+    return "; ".join(f"{photograph}: {reasons.get(photograph, ABSENT)}" for photograph in gone)
