@@ -83,6 +83,13 @@ def sheet(batch: Tensor) -> Image.Image:
     return Image.fromarray(np.vstack([np.hstack(list(row)) for row in np.split(full, len(full) // 8)]))
 
 
+def remedy_for(error: RuntimeError, recipe: Recipe) -> str | None:
+    """What to do about an error of torch's that is no fault of the code; None where it is one, or not known."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"lower train.batch (now {recipe.batch}), train.input_size ({recipe.input_size}) or train.memory_gb"
+    return "set train.deterministic to false" if "deterministic" in str(error) else None
+
+
 def write(fit: Fit, pretrained: bool) -> None:
     """The kept snapshot, the curves, and why it was kept."""
     learner, best = fit.learner, fit.best
@@ -138,9 +145,10 @@ def main() -> None:
     try:
         fit.run()
     except RuntimeError as error:
-        if "deterministic" not in str(error):
+        remedy = remedy_for(error, recipe)
+        if not remedy:
             raise
-        raise SystemExit(f"train: {str(error).splitlines()[0]}; set train.deterministic to false") from error
+        raise SystemExit(f"train: {str(error).splitlines()[0]}; {remedy}") from error
     if fit.main:
         write(fit, pretrained is not None)
         print(f"train: kept epoch {fit.best.epoch}, step {fit.best.step}: {fit.why()}", flush=True)

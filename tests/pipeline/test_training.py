@@ -280,6 +280,15 @@ def test_what_cannot_be_deterministic_is_refused(monkeypatch: pytest.MonkeyPatch
         train.prepare(params.Params().recipe(), torch.device("cuda"))
 
 
+def test_what_torch_cannot_do_comes_with_a_remedy() -> None:
+    train, recipe = importlib.import_module("train"), importlib.import_module("params.train").Params(batch=512).recipe()
+    full = train.remedy_for(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), recipe)
+    assert "train.batch (now 512)" in full and "train.memory_gb" in full
+    kernel = RuntimeError("adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation")
+    assert train.remedy_for(kernel, recipe) == "set train.deterministic to false"
+    assert train.remedy_for(RuntimeError("shapes differ"), recipe) is None
+
+
 def test_choices_that_this_cpu_cannot_make_are_refused() -> None:
     with pytest.raises(SystemExit, match="only a GPU computes"):
         learner_on_discs(precision="fp16")
