@@ -62,6 +62,18 @@ def test_what_the_stage_has_replaced_leaves_the_remote(tmp_path: Path, remote: P
     assert names(remote) == ["2", "3"]
 
 
+def test_what_could_not_be_fetched_stays_in_the_remote(
+    tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(on(tmp_path / "a", remote), "8", "9")
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "get_file", lambda *_: (_ for _ in ()).throw(OSError("away")))
+        killed(on(tmp_path / "b", remote), "1")
+    assert names(remote) == ["1", "8", "9"]
+    with on(tmp_path / "c", remote) as third:
+        assert names(third.folder) == ["1", "8", "9"]  # the stage takes the last
+
+
 def test_they_are_copied_while_the_stage_runs(tmp_path: Path, remote: Path) -> None:
     with on(tmp_path / "a", remote, every=0.01) as checkpoints:
         (checkpoints.folder / "1").write_text("1")

@@ -43,6 +43,8 @@ class Checkpoints:
         """
         self.folder, self.remote, self.path, self.every = folder, remote, path, every
         self._lock: IO[str] | None = None
+        self._seen = set[str]()
+        """Names of whole checkpoints that were on this node during the ``with`` block."""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._copy_repeatedly, name="checkpoints", daemon=True)
 
@@ -145,15 +147,18 @@ class Checkpoints:
 
     def _fetch(self) -> None:
         here = self._here()
+        self._seen |= here.keys()
         for name, file in self._there().items():
             if name not in here:
                 draft = self.folder / f"{name}{UNFINISHED}"
                 self.remote.get_file(file, str(draft))
                 draft.replace(self.folder / name)
+                self._seen.add(name)
                 log.info("checkpoint %s comes from the remote", name)
 
     def _copy(self) -> None:
         here, there = self._here(), self._there()
+        self._seen |= here.keys()
         self.remote.makedirs(self.path, exist_ok=True)
         for name in [name for name in here if name not in there]:
             target = self.remote.join(self.path, name)
@@ -162,7 +167,8 @@ class Checkpoints:
             except FileNotFoundError:
                 continue  # the stage has replaced it by a newer one
             log.info("checkpoint %s is in the remote", name)
-        for name in there.keys() - here.keys():
+        # What the stage has replaced; not what could not be fetched, which may be further on than what is here.
+        for name in (there.keys() & self._seen) - here.keys():
             self.remote.rm_file(there[name])
 
     def _remove_remote(self) -> None:
