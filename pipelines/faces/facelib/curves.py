@@ -41,12 +41,13 @@ def roc(scores: Mapping[str, Scores], same: Flags) -> Rows:
 
 def tar_at_far(numbers: Mapping[str, Mapping[str, float]], limits: Mapping[str, Interval]) -> Rows:
     """The `tar_at_far_*` of each scorer; `limits` are the first one's."""
+    first = next(iter(numbers))
     rows: Rows = []
     for series, values in numbers.items():
         for far in FARS:
             name = f"tar_at_far_{far:g}"
             if name in values:
-                low, high = limits.get(name, (None, None)) if not rows or rows[0]["series"] == series else (None, None)
+                low, high = limits.get(name, (None, None)) if series == first else (None, None)
                 rows.append({"far": far, "tar": values[name], "low": low, "high": high, "series": series})
     return rows
 
