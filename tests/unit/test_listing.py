@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reprise.errors import BadInput
+from reprise.run.opening import moment
 from reprise.sources.inbox import dump, list_inbox
 
 
@@ -40,12 +41,13 @@ def test_a_partition_per_arrival_date(tmp_path: Path) -> None:
         ("2026-11-02", ["2026-11-01"]),
         ("2026-11-08", ["2026-11-01"]),
         ("2026-11-08T00:00:01", ["2026-11-01", "2026-11-08"]),
+        ("2026-11-08T00:00:00+02:00", ["2026-11-01"]),
+        ("2026-11-08T00:00:01+02:00", ["2026-11-01", "2026-11-08"]),
     ],
 )
-def test_as_of_is_exclusive(tmp_path: Path, as_of: str, dates: list[str]) -> None:
+def test_as_of_is_exclusive_in_its_own_time_zone(tmp_path: Path, as_of: str, dates: list[str]) -> None:
     inbox = fill(tmp_path / "in", "2026-11-01/a", "2026-11-08/b")
-    moment = dt.datetime.fromisoformat(as_of).replace(tzinfo=dt.UTC)
-    assert sorted(list_inbox(inbox, moment, tmp_path / "hashes")["partitions"]) == dates
+    assert sorted(list_inbox(inbox, moment(as_of), tmp_path / "hashes")["partitions"]) == dates
 
 
 def test_without_dates_one_partition_and_hidden_files_passed_over(tmp_path: Path) -> None:

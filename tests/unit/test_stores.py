@@ -197,6 +197,9 @@ def test_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named.write_text(json.dumps({"s3": {"endpoint_url": "http://172.17.0.1:9000"}}))
     assert connection.options(settings, "s3://b") == {"endpoint_url": "http://172.17.0.1:9000"}
     connection.refuse_loopback(settings, "s3://b")
+    connection.refuse_loopback_urls(["https://example.org/a.jpg"])
+    with pytest.raises(BadInput, match=r"a file of the list is at http://127.0.0.1:8000/a.jpg: .* does not reach"):
+        connection.refuse_loopback_urls(["http://172.17.0.1/a.jpg", "http://127.0.0.1:8000/a.jpg"])
     named.write_text(json.dumps({"s3": {"endpoint_url": "http://localhost:9000"}}))
     with pytest.raises(BadInput, match="does not reach"):
         connection.refuse_loopback(settings, "s3://b")

@@ -4,6 +4,7 @@ import datetime as dt
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,13 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
 def _list_inbox(settings: Settings, request: Request, workspace: Workspace, pipeline: Pipeline) -> relisted.Differences:
     """Write source.json, and find what of it is not as earlier runs took it."""
     place = request.inbox or settings.inbox
-    if any(stage.meta.source and stage.meta.network != "host" for stage in pipeline.stages):
+    confined = any(stage.meta.source and stage.meta.network != "host" for stage in pipeline.stages)
+    if confined:
         connection.refuse_loopback(settings, inbox.split(place)[0])
     listing = inbox.look(settings, place, request.as_of, request.arrived)
+    if confined:
+        entries = chain.from_iterable(listing["partitions"].values())
+        connection.refuse_loopback_urls(entry["url"] for entry in entries if "url" in entry)
     (workspace.folder / manifest.LISTING).write_bytes(inbox.dump(listing))
     return relisted.since_records(settings, pipeline, place, listing, request.as_of)
 

@@ -7,6 +7,7 @@ format, so that they are in no record, no log and no environment that ``docker i
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -75,10 +76,20 @@ def refuse_loopback(settings: Settings, inbox: str) -> None:
     :raises BadInput: where the store's address is one.
     """
     given = options(settings, inbox)
-    address = str(given.get("endpoint_url") or given.get("client_kwargs", {}).get("endpoint_url") or "")
+    address = given.get("endpoint_url") or given.get("client_kwargs", {}).get("endpoint_url") or ""
+    _refuse_loopback(f"the store of {inbox}", str(address))
+
+
+def refuse_loopback_urls(urls: Iterable[str]) -> None:
+    """As :func:`refuse_loopback`, of what a list names on the web."""
+    for url in urls:
+        _refuse_loopback("a file of the list", url)
+
+
+def _refuse_loopback(what: str, address: str) -> None:
     if urlparse(address).hostname in _LOOPBACK:
         raise BadInput(
-            f"the store of {inbox} is at {address}: the stage that reads it runs in a container, which does not reach that",
+            f"{what} is at {address}: the stage that reads it runs in a container, which does not reach that",
             "give an address that containers reach, such as this machine's on Docker's bridge: ip address show docker0",
         )
 
