@@ -72,6 +72,19 @@ def test_kept_by_content(repo: Path, tmp_path: Path) -> None:
     assert len(list(store.iterdir())) == 2
 
 
+@pytest.mark.parametrize(("of_stage", "keys"), [(False, ""), (False, ":say"), (True, "")])
+def test_values_from_another_folder_count_too(repo: Path, tmp_path: Path, of_stage: bool, keys: str) -> None:
+    (repo / "shared").mkdir()
+    (repo / "shared/values.yaml").write_text("say: one\n")
+    taken = f"vars: [../shared/values.yaml{keys}]\n"
+    own = f"    {taken}" if of_stage else ""
+    text = f"stages:\n  s:\n    cmd: echo ${{say}}\n{own}"
+    (repo / "p/dvc.yaml").write_text(text if of_stage else taken + text)
+    assert manifest.load(repo, "p", tmp_path / "store").stages[0].cmd == "echo one"
+    (repo / "shared/values.yaml").write_text("say: two\n")
+    assert manifest.load(repo, "p", tmp_path / "store").stages[0].cmd == "echo two"
+
+
 def test_a_manifest_that_is_kept_needs_no_dvc(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest.load(repo, "p", tmp_path / "store")
     monkeypatch.setitem(__import__("sys").modules, "dvc", None)

@@ -22,6 +22,9 @@ LISTING = "source.json"
 CHAMPION = "champion"
 """The folder in which the comparing stage finds the model in use: ``champion.json`` and the model's file."""
 
+_VARIABLES = ("yaml", "yml", "toml", "json", "py")
+"""Endings of files that dvc.yaml can take values from."""
+
 # Part of the key: a change in what is read must not meet an old manifest.
 _FORMAT = "2"
 
@@ -47,10 +50,24 @@ def _key(folder: Path) -> str:
     if not (folder / "dvc.yaml").exists():
         raise BadInput(f"{folder} has no dvc.yaml", f"ls {folder.parent}")
     digest = hashlib.sha256(_FORMAT.encode())
-    for file in sorted(f for suffix in ("yaml", "toml", "json", "py") for f in folder.glob(f"*.{suffix}")):
-        if file.name != LISTING:
-            digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    beside = {file.name for suffix in _VARIABLES for file in folder.glob(f"*.{suffix}")} - {LISTING}
+    for name in sorted(beside | _elsewhere(folder)):
+        digest.update(f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _elsewhere(folder: Path) -> set[str]:
+    """The files in other folders from which ``vars:`` take values, a stage's own included; relative to ``folder``."""
+    import yaml
+
+    try:
+        loaded = yaml.load((folder / "dvc.yaml").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        parts = [loaded, *loaded.get("stages", {}).values()]
+        named = [name for part in parts for name in part.get("vars") or () if isinstance(name, str)]
+    except (yaml.YAMLError, AttributeError, TypeError):
+        return set()  # DVC says what is wrong with it
+    files = {name.partition(":")[0] for name in named}  # FILE:KEY,KEY takes some of its values
+    return {name for name in files if (folder / name).is_file()}
 
 
 def read(root: Path, path: str) -> Pipeline:
