@@ -150,9 +150,7 @@ class Workspace:
         StageLoader.fill_from_lock(stage, entry)
         with self._at_remote(f"stage {name}: dvc push", "dvc push"):
             for odb, objects in stage.get_used_objs().items():
-                failed = self.repo.cloud.push(objects, odb=odb).failed
-                if failed:
-                    raise TryAgain(f"stage {name}: {len(failed)} objects did not reach the remote", "dvc push")
+                self._send(f"stage {name}", objects, odb)
             self._runs.push([str(_run_cache_path(stage, entry))])
 
     def notes(self, kind: str) -> Notes:
@@ -202,7 +200,10 @@ class Workspace:
         return wanted - set(remote.oids_exist(sorted(wanted))) if wanted else set()
 
     def put(self, file: Path) -> str:
-        """Store one file in cache and remote by its content; returns its md5. How ``open`` hands data to nodes."""
+        """Store one file in cache and remote by its content; returns its md5. How ``open`` hands data to nodes.
+
+        :raises TryAgain: where the remote refuses.
+        """
         from dvc_data.hashfile.hash import hash_file
         from dvc_objects.fs import LocalFileSystem
 
@@ -210,8 +211,14 @@ class Workspace:
         assert info.value
         with self._at_remote("dvc push", "dvc push"):
             self.repo.cache.local.add(str(file), LocalFileSystem(), info.value)
-            self.repo.cloud.push([info])
+            self._send(file.name, [info])
         return info.value
+
+    def _send(self, whose: str, objects: Iterable[Any], odb: Any = None) -> None:
+        """Copy objects of the cache to the remote; DVC raises for some of its failures and counts the others."""
+        failed = self.repo.cloud.push(objects, odb=odb).failed
+        if failed:
+            raise TryAgain(f"{whose}: {len(failed)} objects did not reach the remote", "dvc push")
 
     def get(self, md5: str, file: Path) -> None:
         """Write the content stored by :meth:`put` to ``file``."""
@@ -333,15 +340,17 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
 
     :param producers: dependency path as written in dvc.yaml → the stage that writes it.
     :returns: False where an output that it reads is not known yet.
+    :raises RepriseError: where a file or parameter that it depends on is not there.
     """
     from dvc.stage.loader import StageLoader
 
     if any(producer not in known for producer in producers.values()):
         return False
     outs = {out["path"]: out for producer in producers.values() for out in known[producer]["outs"]}
-    for dep in stage.deps:
-        if dep.def_path not in producers:
-            dep.save()
+    with _as_ours(f"stage {stage.addressing}", "correct deps and params in dvc.yaml, or commit what they name"):
+        for dep in stage.deps:
+            if dep.def_path not in producers:
+                dep.save()
     lock = lock_entry(stage)
     lock["deps"] = [outs.get(dep["path"], dep) if dep["path"] in producers else dep for dep in lock["deps"]]
     StageLoader.fill_from_lock(stage, lock)

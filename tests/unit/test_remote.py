@@ -8,7 +8,7 @@ from reprise import git, workspace
 from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.messages import Entry
 from reprise.settings import Settings
-from reprise.workspace import Workspace
+from reprise.workspace import Workspace, hash_inputs
 
 DVC_YAML = "stages:\n  say:\n    cmd: echo hello > hello.txt\n    outs: [hello.txt]\n"
 
@@ -73,6 +73,17 @@ def test_push_and_pull_may_be_tried_again_where_the_remote_is_away(work: Workspa
     assert (work.folder / "hello.txt").read_text() == "hello\n"
 
 
+def test_one_object_that_the_remote_does_not_take_is_noticed(work: Workspace, tmp_path: Path) -> None:
+    entry = _said(work)
+    md5 = entry["outs"][0]["md5"]
+    (tmp_path / "remote/files/md5").mkdir(parents=True)
+    (tmp_path / "remote/files/md5" / md5[:2]).symlink_to("/proc/nowhere")  # where the object's folder would be
+    with pytest.raises(TryAgain, match="1 objects did not reach the remote"):
+        work.push("say", entry)
+    with pytest.raises(TryAgain, match="did not reach the remote"):
+        work.put(work.folder / "hello.txt")
+
+
 def test_what_is_in_neither_cache_nor_remote_is_lost_for_good(work: Workspace) -> None:
     entry = _said(work)
     work.write_lock({"say": entry})
@@ -86,6 +97,14 @@ def test_an_output_that_was_not_written_is_no_matter_of_the_remote(work: Workspa
     with pytest.raises(RepriseError, match="hello.txt") as missing:
         work.commit("say")
     assert not isinstance(missing.value, TryAgain)
+
+
+@pytest.mark.parametrize(("needs", "said"), [("deps: [none.py]", "none.py"), ("params: [a.b]", "a.b")])
+def test_what_a_stage_needs_and_has_not_got_is_named(work: Workspace, needs: str, said: str) -> None:
+    (work.folder / "params.yaml").write_text("c: 1\n")
+    (work.folder / "dvc.yaml").write_text(f"{DVC_YAML}    {needs}\n")
+    with pytest.raises(RepriseError, match=rf"say.*{said}.*\n  next: correct deps and params"):
+        hash_inputs(work.stage("say"), {}, {})
 
 
 class Task:

@@ -45,9 +45,13 @@ class Notes:
         """Copy these files, which the remote has, to here."""
         wanted = sorted(paths)
         drafts = [self.local / f".{uuid4().hex}{_DRAFT}" for _ in wanted]
-        if wanted:
-            theirs = [self._fs.join(self._remote, *path.split("/")) for path in wanted]
-            self._fs.get(theirs, [str(draft) for draft in drafts])
-        for path, draft in zip(wanted, drafts, strict=True):
-            (self.local / path).parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(self.local / path)
+        try:
+            if wanted:
+                theirs = [self._fs.join(self._remote, *path.split("/")) for path in wanted]
+                self._fs.get(theirs, [str(draft) for draft in drafts])
+            for path, draft in zip(wanted, drafts, strict=True):
+                (self.local / path).parent.mkdir(parents=True, exist_ok=True)
+                draft.replace(self.local / path)
+        finally:
+            for draft in drafts:  # where the remote broke off
+                draft.unlink(missing_ok=True)
