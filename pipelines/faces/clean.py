@@ -7,6 +7,7 @@ out  data/clean.parquet (keep or not, reason, measured number, threshold)
 import argparse
 import os
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's sums depend on the number of threads
@@ -35,6 +36,16 @@ SCHEMA = pa.schema(
 COLUMNS = ["key", "path", "identity", "fingerprint", "texture", *dict.fromkeys(rule.measure for rule in RULES)]
 
 
+def refuse_same_keys(faces: list[partitions.Row]) -> None:
+    """DATE/a.jpg and, in a list, a.jpg of that date have one key: from here on nobody could tell them apart."""
+    for one, other in pairwise(faces):
+        if one["key"] == other["key"]:
+            raise SystemExit(
+                f"clean: {one['path']} and {other['path']} of {one['partition']} are both called {one['key']};"
+                " rename one of them in the inbox"
+            )
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "clean")
@@ -44,6 +55,7 @@ def main() -> None:
         for row in partitions.read(partitions.file(ALIGNED, name), COLUMNS, batch=4096)
     ]
     faces.sort(key=lambda face: face["key"])
+    refuse_same_keys(faces)
     dropped, misfit = decide(faces, params.model_dump())
     kept = Decision("")
     with partitions.Writer(Path("data/clean.parquet"), SCHEMA) as writer:

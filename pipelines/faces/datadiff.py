@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=24, help="pictures of each kind of change (24)")
     args = parser.parse_args()
     folders = args.before, args.after
+    need(folder / "source.json" for folder in folders)  # it names the tables
     need(file for folder in folders for file in tables(folder))
     before, after = (differences.read(folder) for folder in folders)
     kinds = differences.compare(before, after)

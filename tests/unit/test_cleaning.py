@@ -1,6 +1,7 @@
 """What is dropped, for which reason, with which numbers."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_no_two_kept_faces_are_near_duplicates_whoever_they_show() -> None:
     dropped = decide(faces, LIMITS)
     kept = [np.frombuffer(f["fingerprint"], np.uint64) for row, f in enumerate(faces) if row not in dropped]
     assert {"duplicate", "duplicate_identity"} <= {decision.reason for decision in dropped.values()}
-    assert len(kept) > 20 and not list(near_pairs(np.stack(kept), LIMITS["max_duplicate_bits"]))
+    assert len(kept) > 20 and not sum(map(len, near_pairs(np.stack(kept), LIMITS["max_duplicate_bits"])))
 
 
 def people(count: int, photographs: int) -> tuple[list[dict[str, Any]], np.random.Generator]:
@@ -196,4 +197,27 @@ def test_near_pairs_are_all_pairs_across_blocks() -> None:
         for b in range(a + 1, 40)
     ]
     for most in (0, 3, 110):
-        assert sorted(near_pairs(prints, most, at_once=7 * 40)) == [pair for pair in every if pair[2] <= most]
+        found = np.concatenate(list(near_pairs(prints, most, at_once=7 * 40)))
+        assert [tuple(pair) for pair in found.tolist()] == [pair for pair in every if pair[2] <= most]
+
+
+def test_thousands_of_copies_of_one_photograph_take_little_memory() -> None:
+    """Two million pairs: as Python's objects they would be half a gigabyte."""
+    faces = [{**face(0), "key": str(number)} for number in range(2000)]
+    tracemalloc.start()
+    dropped = decide(faces, {**LIMITS, "min_faces": 1})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sorted(dropped) == list(range(1, 2000))
+    assert {decision.reason for decision in dropped.values()} == {"duplicate"}
+    assert peak < 150_000_000
+
+
+def test_two_photographs_of_one_key_are_named() -> None:
+    from clean import refuse_same_keys
+
+    faces = [{**face(n), "key": key, "path": key, "partition": "2026-11-01"} for n, key in enumerate(("a", "b"))]
+    refuse_same_keys(faces)
+    twice = {**face(3), "key": "2026-11-01/a", "partition": "2026-11-01"}
+    with pytest.raises(SystemExit, match=r"2026-11-01/a and a of 2026-11-01 are both called 2026-11-01/a; rename"):
+        refuse_same_keys([*faces, {**twice, "path": "2026-11-01/a"}, {**twice, "path": "a"}])

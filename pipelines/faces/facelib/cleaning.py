@@ -95,29 +95,32 @@ def duplicates(faces: Sequence[Face], rows: Sequence[int], most: int) -> Decisio
     Of one identity's, the first by key stays. Under two identities a label is wrong and nobody knows which:
     all go.
     """
-    near = (
-        list(near_pairs(np.stack([np.frombuffer(faces[row]["fingerprint"], np.uint64) for row in rows]), most))
-        if rows
-        else []
-    )
-    pairs = [(rows[a], rows[b], Decision("duplicate", bits, most)) for a, b, bits in near]
-    dropped: Decisions = {}
-    for a, b, decision in pairs:
-        if faces[a]["identity"] != faces[b]["identity"]:
-            clash = Decision("duplicate_identity", decision.measured, most)
-            dropped.setdefault(a, clash)
-            dropped.setdefault(b, clash)
-    for a, b, decision in sorted(pairs, key=lambda pair: pair[:2]):
-        if a not in dropped and b not in dropped:
-            dropped[b] = decision
-    return dropped
+    if not rows:
+        return {}
+    fingerprints = np.stack([np.frombuffer(faces[row]["fingerprint"], np.uint64) for row in rows])
+    owner = np.unique([faces[row]["identity"] for row in rows], return_inverse=True)[1]
+    found: Decisions = {}
+    own = []  # as arrays: ten thousand copies of one photograph are fifty million pairs
+    for pairs in near_pairs(fingerprints, most):
+        alike = owner[pairs[:, 0]] == owner[pairs[:, 1]]
+        own.append(pairs[alike])
+        clashes = pairs[~alike]
+        met, first = np.unique(clashes[:, :2], return_index=True)
+        for face, pair in zip(met.tolist(), (first // 2).tolist(), strict=True):
+            found.setdefault(face, Decision("duplicate_identity", int(clashes[pair, 2]), most))
+    pairs = np.concatenate(own)
+    for group in np.split(pairs, np.flatnonzero(np.diff(pairs[:, 0])) + 1):
+        if len(group) and int(group[0, 0]) not in found:
+            for _, copy, bits in group.tolist():
+                found.setdefault(copy, Decision("duplicate", bits, most))
+    return {rows[face]: decision for face, decision in found.items()}
 
 
-def near_pairs(fingerprints: NDArray[np.uint64], most: int, at_once: int = 1 << 22) -> Iterator[tuple[int, int, int]]:
-    """All a < b whose fingerprints, [N, words], differ by at most `most` bits, and the number of bits.
+def near_pairs(fingerprints: NDArray[np.uint64], most: int, at_once: int = 1 << 22) -> Iterator[NDArray[np.int32]]:
+    """All a < b whose fingerprints, [N, words], differ by at most `most` bits: rows of a, b and the number of bits.
 
-    Every pair is compared, `at_once` of them (ten bytes each): seconds for ten thousand faces, a minute or two for a
-    hundred thousand.
+    Sorted by a and b, in parts. Every pair is compared, `at_once` of them (ten bytes each): seconds for ten thousand
+    faces, a minute or two for a hundred thousand.
     """
     block = max(1, at_once // max(1, len(fingerprints)))
     for start in range(0, len(fingerprints), block):
@@ -125,9 +128,9 @@ def near_pairs(fingerprints: NDArray[np.uint64], most: int, at_once: int = 1 << 
         bits = np.zeros((len(rows), len(fingerprints) - start), np.uint16)
         for word in range(fingerprints.shape[1]):
             bits += np.bitwise_count(rows[:, word, None] ^ fingerprints[None, start:, word])
-        for a, b in zip(*np.nonzero(bits <= most), strict=True):
-            if a < b:
-                yield start + int(a), start + int(b), int(bits[a, b])
+        a, b = np.nonzero(bits <= most)
+        a, b = a[a < b], b[a < b]
+        yield np.stack([start + a, start + b, bits[a, b]], axis=1).astype(np.int32)
 
 
 def singles(faces: Sequence[Face], dropped: Decisions, least: int) -> Decisions:
