@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -275,17 +276,17 @@ def _context(tree: Path, dockerfile: str, files: list[str]) -> io.BytesIO:
 
 def _follow(events: Iterable[Mapping[str, Any]], name: str, log: Log) -> None:
     """Log each step's first line; keep the output of the running one for the error."""
-    start, tail = time.monotonic(), [""]
+    start, tail = time.monotonic(), deque([""], maxlen=25)
     for event in events:
         if "error" in event:
-            log("".join(tail[-25:]).rstrip())
+            log("".join(tail).rstrip())
             raise RepriseError(
                 f"building {name} failed: {event['error'].strip()}", "mend the cause named above, then: make image"
             )
         text = event.get("stream", "")
         tail.append(text)
         if text.startswith("Step "):
-            tail = []
+            tail.clear()
             log(
                 f"  {time.monotonic() - start:4.0f} s  {text.strip() if len(text) < 130 else text.strip()[:126] + ' ...'}"
             )

@@ -64,13 +64,18 @@ def up(settings: Settings) -> None:
 
 
 def down(settings: Settings) -> None:
-    """Stop all services and wait for their end."""
+    """Stop all services and wait for their end.
+
+    :raises RepriseError: where some do not end.
+    """
     if not running(settings):
         print("services: none is running")
         return
     _control(settings, "shutdown")
     deadline = time.monotonic() + 60
-    while _socket(settings).exists() and time.monotonic() < deadline:
+    while _socket(settings).exists():
+        if time.monotonic() > deadline:
+            raise RepriseError(f"services still run after 60 s: {status(settings)}", "make down, which waits again")
         time.sleep(0.2)
     print("services: stopped")
 
