@@ -168,7 +168,9 @@ def test_another_trainings_checkpoints_are_in_nobodys_way(tmp_path: Path) -> Non
     store = Checkpoints(tmp_path, "0" * 16)
     for step in (1, 2, 3):
         store.save(step, {}, {})
-    assert [path.name[:26] for path in sorted(tmp_path.iterdir())] == [f"00000000{step}-{'0' * 16}" for step in (2, 3)]
+    assert [int(path.name[:9]) for path in sorted(tmp_path.iterdir())] == [2, 3, 901]
+    assert store.load()[0] == 3  # type: ignore[index]
+    assert Checkpoints(tmp_path, "f" * 16).load()[0] == 901  # type: ignore[index]
 
 
 RECIPE = {"epochs": 6, "ema": 0.9, "faces_per_person": 4}

@@ -17,7 +17,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 KEPT = 2
-"""The last is used; the one before it, where the last is damaged."""
+"""The last is used; the one before it, where the last is damaged. Of other trainings the one written last is left
+alone: whoever goes back to it (other parameters, a GPU again) need not begin anew."""
 _NAME = re.compile(r"\d{9}-[0-9a-f]{16}-[0-9a-f]{16}\.safetensors")
 """Step, fingerprint, digest."""
 
@@ -29,7 +30,7 @@ class Checkpoints:
         self.folder, self.fingerprint = folder, fingerprint
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Write one; all others but this training's one before it go. `values` are JSON values."""
+        """Write one; of older ones this training's last stays and another's. `values` are JSON values."""
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +45,12 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        files = self._files()
         # One of this step or a later one is damaged: this training went back behind it.
-        before = [file for file in self._files() if self._is_mine(file) and file.name < f"{step:09}"]
-        for other in set(self._files()) - {path, *before[1 - KEPT :]}:
-            other.unlink()
+        before = [file for file in files if self._is_mine(file) and file.name < f"{step:09}"]
+        others = sorted((f for f in files if not self._is_mine(f)), key=lambda f: f.stat().st_mtime_ns)
+        for old in set(files) - {path, *before[1 - KEPT :], *others[-1:]}:
+            old.unlink()
 
     def load(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
         """Step, tensors (on the CPU) and values of the last that is whole, or None."""
