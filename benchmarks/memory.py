@@ -26,7 +26,7 @@ from reprise.settings import ROOT
 from reprise.sources import inbox
 
 FACES = ROOT / "pipelines/faces"
-STAGES = ("download", "detect", "align", "clean", "split", "train", "evaluate")
+STAGES: dict[str, Any] = yaml.safe_load((FACES / "dvc.yaml").read_text())["stages"]
 MEASURE = (
     "import resource, subprocess, sys, time; start = time.monotonic(); code = subprocess.call(sys.argv[1:]);"
     "print('peak', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.monotonic() - start); sys.exit(code)"
@@ -62,7 +62,7 @@ def lay_out(place: Path, given: dict[str, Any]) -> None:
 
 def peak(place: Path, stage: str) -> tuple[float, float]:
     """Run one stage; its peak memory in MB and its seconds."""
-    command = yaml.safe_load((FACES / "dvc.yaml").read_text())["stages"][stage]["cmd"].split()
+    command = STAGES[stage]["cmd"].split()
     docker = ["docker", "run", "--rm", "--init", "--network", "none", "-u", f"{os.getuid()}:{os.getgid()}"]
     docker += ["-e", "INBOX=/inbox", "-e", "LIVE=/tmp/live"]
     mounts = ["-v", f"{place / 'faces'}:/faces", "-v", f"{place / 'inbox'}:/inbox:ro", "-w", "/faces"]
