@@ -3,11 +3,14 @@
 Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016. A
 pyramid of the image goes through a proposal network (P), whose windows a refinement (R) and an output network
 (O) accept or drop and correct. Same boxes as `facenet_pytorch.MTCNN` to 1e-3 px; what differs is speed: every
-area mean, of the pyramid and of the windows, is four look-ups in one integral image, and the tensors are
-channels-last.
+area mean, of the pyramid and of the windows, is four look-ups in one integral image, the tensors are
+channels-last, and what goes through a network at once fits the processor's cache. What else was tried:
+docs/decisions/0072.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,13 +18,13 @@ import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.ops import nms
+from torchvision.ops import batched_nms, nms
 
 CELL = 12
 """Side of the proposal network's window, px."""
 STRIDE = 2
 """Step of the proposal network's window, px."""
-PIXELS = 100_000
+PIXELS = 50_000
 """About as many go through a network at once: what a processor's cache holds of its layers."""
 
 
@@ -60,7 +63,9 @@ class Mtcnn:
         """`min_face_size` in px; `thresholds`: probabilities below which P, R and O drop a window."""
         self.min_face_size, self.thresholds, self.pyramid_factor = min_face_size, thresholds, pyramid_factor
         self.device = torch.device(device)
+        _keep_freed_memory()
         self.pnet, self.rnet, self.onet = (self._place(net()) for net in (PNet, RNet, ONet))
+        self.features = nn.Sequential(*list(self.pnet.children())[:7])  # all but the last layers, see _windows
 
     def _place(self, net: nn.Module) -> nn.Module:
         return _widened(net).eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
@@ -95,10 +100,9 @@ class Mtcnn:
         whole = torch.tensor([[0, 0, width, height]] * count, dtype=torch.int32, device=self.device)
         everyone = torch.arange(count, device=self.device)
         for scale in self._scales(height, width):
-            pixels = _resized(integral, whole, everyone, int(height * scale + 1), int(width * scale + 1))
-            moves, probability = _in_chunks(self.pnet, pixels, PIXELS)
-            windows, owner = _windows(moves, probability[:, 1], scale, self.thresholds[0])
-            keep = _nms_each(windows, owner, 0.5)
+            size = int(height * scale + 1), int(width * scale + 1)
+            windows, owner = _in_chunks(partial(self._windows, scale), integral, whole, everyone, size)
+            keep = batched_nms(windows[:, :4], windows[:, 4], owner, 0.5)  # of whole numbers, so exact
             found.append(windows[keep])
             owners.append(owner[keep])
         windows, owner = torch.cat(found), torch.cat(owners)
@@ -108,10 +112,26 @@ class Mtcnn:
         moved = windows[:, 0:4] + windows[:, 5:9] * side.repeat(1, 2)
         return _squared(torch.cat((moved, windows[:, 4:5]), 1)), owner
 
+    def _windows(self, scale: float, pixels: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Windows [K, 9] (box, probability, moves) where P is above the threshold, and the image of each.
+
+        The last layers are products with each window's features; only those above the threshold are moved.
+        """
+        features = self.features(pixels).permute(0, 2, 3, 1)
+        face, moves = self.pnet.conv4_1, self.pnet.conv4_2
+        (no, yes), bias = face.weight.flatten(1), face.bias
+        probability = torch.sigmoid(features @ (yes - no) + (bias[1] - bias[0]))  # the softmax of two
+        passed = probability >= self.thresholds[0]
+        owner, y, x = passed.nonzero(as_tuple=True)
+        place = torch.stack((x, y, x, y), 1) * STRIDE + torch.tensor([1, 1, CELL, CELL], device=x.device)
+        box = (place.float() / scale).floor()
+        moved = nn.functional.linear(features[passed], moves.weight.flatten(1), moves.bias)
+        return torch.cat((box, probability[passed][:, None], moved), 1), images[owner]
+
     def _refine(self, integral: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """The windows that R accepts, moved and made square."""
-        crops, boxes, owner = _crops(integral, boxes, owner, 24)
-        moves, probability = _in_chunks(self.rnet, crops, PIXELS)
+        edges, boxes, owner = _crops(integral, boxes, owner)
+        moves, probability = _in_chunks(lambda pixels, _: self.rnet(pixels), integral, edges, owner, (24, 24))
         passed = probability[:, 1] > self.thresholds[1]
         boxes, owner, moves = (
             torch.cat((boxes[passed, :4], probability[passed, 1:]), 1),
@@ -123,8 +143,8 @@ class Mtcnn:
 
     def _output(self, integral: Tensor, boxes: Tensor, owner: Tensor) -> tuple[NDArray, NDArray, NDArray]:
         """The windows that O accepts, moved: [K, 5], their landmarks [K, 5, 2] and the image of each [K]."""
-        crops, boxes, owner = _crops(integral, boxes, owner, 48)
-        moves, places, probability = _in_chunks(self.onet, crops, PIXELS)
+        edges, boxes, owner = _crops(integral, boxes, owner)
+        moves, places, probability = _in_chunks(lambda pixels, _: self.onet(pixels), integral, edges, owner, (48, 48))
         passed = probability[:, 1] > self.thresholds[2]
         boxes, owner = torch.cat((boxes[passed, :4], probability[passed, 1:]), 1), owner[passed]
         corner, side = boxes[:, None, 0:2], boxes[:, None, 2:4] - boxes[:, None, 0:2] + 1
@@ -132,16 +152,53 @@ class Mtcnn:
         return _moved(boxes, moves[passed]).cpu().numpy(), landmarks.cpu().numpy(), owner.cpu().numpy()
 
 
-def _widened(net: nn.Module) -> nn.Module:
-    """Let the first layer take a fourth channel, and give a multiple of 16, all new weights zero.
+def _keep_freed_memory() -> None:
+    """Let glibc reuse large blocks: it hands those to the system, to be cleared anew, that are larger than any freed.
 
-    The results stay the same; pixels of 16 bytes and layers that fill the processor's registers are faster.
+    A process starts with 128 KiB as that limit, layers have a few MiB; 32 MiB is the most it may become.
     """
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
+@torch.no_grad()
+def _widened(net: nn.Module) -> nn.Module:
+    """Let the first layer take pixels of 0..255 and give a multiple of 16 channels, the new ones zero.
+
+    The results stay the same; layers that fill the processor's registers are faster.
+    """
+    net.conv1.weight.div_(128)  # trained on (pixel - 127.5) / 128
+    net.conv1.bias.sub_(127.5 * net.conv1.weight.sum((1, 2, 3)))
     wide = -(-net.conv1.out_channels // 16) * 16
-    net.conv1 = _padded(net.conv1, 4, wide)
+    net.conv1 = _padded(net.conv1, 3, wide)
+    for name, layer in list(net.named_children()):
+        if isinstance(layer, nn.MaxPool2d):
+            setattr(net, name, _MaxPool(layer.kernel_size))
     net.prelu1.weight = nn.Parameter(nn.functional.pad(net.prelu1.weight, (0, wide - len(net.prelu1.weight))))
     net.conv2 = _padded(net.conv2, wide, net.conv2.out_channels)
     return net
+
+
+class _MaxPool(nn.Module):
+    """MaxPool2d in steps of two, part windows included, as maxima of slices. Overwrites what it is given.
+
+    torch's writes an index of eight bytes beside each number, which nobody reads.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        for dim in (2, 3):
+            line = x.movedim(dim, 0)
+            count = (len(line) - self.size + 1) // 2 + 1
+            middle = self.size - 2  # of no window but its own, so the maxima can be kept there
+            most = line[middle::2][:count]
+            for start in {0, self.size - 1} - {middle}:
+                part = line[start::2][:count]
+                torch.maximum(most[: len(part)], part, out=most[: len(part)])
+            x = most.movedim(0, dim)
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 def _padded(layer: nn.Conv2d, channels_in: int, channels_out: int) -> nn.Conv2d:
@@ -174,7 +231,7 @@ def _edges(start: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _resized(integral: Tensor, boxes: Tensor, owner: Tensor, height: int, width: int) -> Tensor:
-    """Area means of parts of the images: [K, height, width, 4].
+    """Area means of parts of the images: [K, height, width, 3].
 
     `boxes`, int32 [K, 4]: left, top, right and bottom edge of each part; `owner`, [K]: the image of each.
     """
@@ -189,37 +246,39 @@ def _resized(integral: Tensor, boxes: Tensor, owner: Tensor, height: int, width:
         return table.index_select(0, place.flatten()).view(torch.int32).view(*place.shape, 4)
 
     sums = at(bottom, right).sub_(at(top, right)).sub_(at(bottom, left)).add_(at(top, left))
-    area = (bottom - top)[:, :, None] * (right - left)[:, None, :]
-    return sums / area[..., None]
+    across = (1 / (right - left))[:, :, None].expand(-1, -1, 3).reshape(len(boxes), 1, 3 * width)
+    means = sums[..., :3].float().reshape(len(boxes), height, 3 * width)
+    return means.mul_(across).mul_(1 / (bottom - top)[:, :, None]).view(len(boxes), height, width, 3)
 
 
-def _crops(integral: Tensor, boxes: Tensor, owner: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the boxes show, resized to a square of `size`; boxes outside their image are dropped."""
+def _crops(integral: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges, for `_resized`, of what the boxes show; boxes outside their image are dropped."""
     edges = boxes[:, :4].trunc().int()
     edges[:, :2] = edges[:, :2].clamp(min=1) - 1
     edges[:, 2].clamp_(max=integral.shape[2] - 1)
     edges[:, 3].clamp_(max=integral.shape[1] - 1)
     inside = (edges[:, 2:] > edges[:, :2]).all(1)
     boxes, owner = boxes[inside], owner[inside]
-    return _resized(integral, edges[inside], owner, size, size), boxes, owner
+    return edges[inside], boxes, owner
 
 
-def _in_chunks(net: nn.Module, pixels: Tensor, most: int) -> tuple[Tensor, ...]:
-    """The net's results for [N, h, w, 4] of 0..255, about `most` pixels at a time."""
-    count = len(pixels)
-    if not count:  # the nets cannot take none
-        pixels = pixels.new_zeros(1, *pixels.shape[1:])
-    chunks = pixels.split(max(1, most // (pixels.shape[1] * pixels.shape[2])))
-    results = [net(((chunk - 127.5) * 0.0078125).permute(0, 3, 1, 2)) for chunk in chunks]
-    return tuple(torch.cat(parts)[:count] for parts in zip(*results, strict=True))
-
-
-def _windows(moves: Tensor, probability: Tensor, scale: float, threshold: float) -> tuple[Tensor, Tensor]:
-    """Windows [K, 9] (box, probability, moves) where P is above the threshold, and the image of each."""
-    owner, y, x = (probability >= threshold).nonzero(as_tuple=True)
-    place = torch.stack((x, y, x, y), 1) * STRIDE + torch.tensor([1, 1, CELL, CELL], device=x.device)
-    box = (place.float() / scale).floor()
-    return torch.cat((box, probability[owner, y, x][:, None], moves[owner, :, y, x]), 1), owner
+def _in_chunks(
+    net: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+    integral: Tensor,
+    edges: Tensor,
+    owner: Tensor,
+    size: tuple[int, int],
+) -> tuple[Tensor, ...]:
+    """What the net, given pixels [K, 3, *size] and their images [K], says to parts of the images, PIXELS at a time."""
+    if not len(edges):  # the nets cannot take none
+        none = net(torch.zeros(1, 3, *size, device=edges.device), torch.zeros(1, dtype=torch.long, device=edges.device))
+        return tuple(part[:0] for part in none)
+    some = max(1, PIXELS // (size[0] * size[1]))
+    results = [
+        net(_resized(integral, part, who, *size).permute(0, 3, 1, 2), who)
+        for part, who in zip(edges.split(some), owner.split(some), strict=True)
+    ]
+    return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
 
 
 def _nms_each(boxes: Tensor, owner: Tensor, threshold: float) -> Tensor:
