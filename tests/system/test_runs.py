@@ -117,9 +117,12 @@ def test_killed_container_is_tried_again_and_leaves_nothing(stack: Stack) -> Non
     container = stack.wait_for_container(run_id)
     until(lambda: any((f / "tries").exists() for f in _checkpoints(stack) - before), 60, "the stage left a checkpoint")
     docker("kill", container)
+    until(lambda: _rank(stack, run_id)["state"] != "running", 60, "the try ended")
+    # The next one begins in five seconds: as on another node, which has the remote and nothing else.
+    shutil.rmtree(stack.root / "var/checkpoints")
+    shutil.rmtree(stack.root / "var/cache")
     assert stack.wait_for_end("words", run_id) == "success"
-    rank = next(t for t in stack.airflow.tasks("words", run_id) if t["task_id"] == "rank")
-    assert rank["try_number"] == 2
+    assert _rank(stack, run_id)["try_number"] == 2
     parent = stack.airflow.xcom("words", run_id, "record")["mlflow"]
     assert _tries(stack, parent, "rank") == {"1": "KILLED", "2": "FINISHED"}
     said = "\n".join(stack.airflow.log("words", run_id, "rank", 2))
@@ -177,6 +180,11 @@ def _broken_inbox(stack: Stack) -> None:
     folder = stack.root / "var/inbox/broken/a"
     folder.mkdir(parents=True)
     (folder / "text.txt").write_bytes(b"\xff\xfe\xff")
+
+
+def _rank(stack: Stack, run_id: str) -> dict[str, Any]:
+    """The task instance of a run's ``rank`` stage."""
+    return next(task for task in stack.airflow.tasks("words", run_id) if task["task_id"] == "rank")
 
 
 def _tries(stack: Stack, parent: str, stage: str) -> dict[str, str]:
