@@ -41,10 +41,13 @@ class Record:
 
     def text(self, name: str) -> str:
         """A file of the pipeline's folder as the record has it; empty where it has none."""
-        path = f"{self.pipeline}/{name}"
-        if not git.git(self.repo, "ls-tree", "--name-only", self.commit, "--", path):
-            return ""
-        return git.git(self.repo, "show", f"{self.commit}:{path}")
+        blob = self.blob(name)
+        return git.git(self.repo, "cat-file", "blob", blob) if blob else ""
+
+    def blob(self, name: str) -> str:
+        """What git calls the content of a file, read or not; empty where the record has none."""
+        found = git.git(self.repo, "ls-tree", self.commit, "--", f"{self.pipeline}/{name}")  # mode, type, hash, path
+        return found.split()[2] if found else ""
 
     @cached_property
     def about(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from reprise.pipeline.manifest import LISTING
 from reprise.pipeline.stages import Pipeline
 from reprise.settings import Settings
 from reprise.sources.inbox import UNDATED, Entry, Listing, began
@@ -28,10 +29,13 @@ def since_records(
     now = listing["partitions"]
     seen: set[str] = set()
     found: Differences = {}
+    read: set[str] = set()  # runs with other parameters share a listing, which is large
     for record in list(records.every(settings.origin, pipeline.path))[: -_LOOKED_AT - 1 : -1]:
         if now.keys() <= seen:
             break
-        if absolute(record.about.get("inbox") or "") == absolute(inbox):
+        blob = record.blob(LISTING)
+        if blob not in read and absolute(record.about.get("inbox") or "") == absolute(inbox):
+            read.add(blob)
             for name, before in record.listing.items():
                 wanted = name in now or name == UNDATED or began(name, as_of)
                 if name not in seen and wanted and (differs := compare(before, now.get(name, []))):

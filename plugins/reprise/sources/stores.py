@@ -171,7 +171,8 @@ class Prefix:
             return bytes(self.fs.cat_file(f"{self.root}/{path}"))
 
     def digest(self, path: str) -> str:
-        return hashlib.sha256(self.read(path)).hexdigest()
+        with _as_ours(f"{self.url}/{path}"), self.fs.open(f"{self.root}/{path}", "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def etag(info: Mapping[str, Any]) -> str | None:
