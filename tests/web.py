@@ -1,9 +1,9 @@
-"""A server of files on the loopback that behaves as badly as the web does."""
+"""A server of files on this machine that behaves as badly as the web does."""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,19 +18,19 @@ class Web(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, files: dict[str, bytes]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, files: Mapping[str, bytes], address: str) -> None:
+        super().__init__((address, 0), _Handler)
         self.files = files
         self.asked: Counter[str] = Counter()
         self.times: list[float] = []
         self.sent: list[int] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.url = f"http://{address}:{self.server_port}"
 
 
 @contextmanager
-def web(files: dict[str, bytes]) -> Iterator[Web]:
+def web(files: Mapping[str, bytes], address: str = "127.0.0.1") -> Iterator[Web]:
     """Serve ``files`` as :class:`Web` does, until the block ends."""
-    with Web(files) as server:
+    with Web(files, address) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
             yield server

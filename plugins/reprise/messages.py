@@ -25,7 +25,7 @@ class Champion(TypedDict):
 
 
 PROBLEM = "problem"
-"""The XCom key under which a task that fails says why."""
+"""The XCom key, and the tag of a stage's MLflow run, under which a task that fails says why."""
 
 
 class Opened(TypedDict):

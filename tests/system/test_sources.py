@@ -1,25 +1,35 @@
-"""An inbox in an object store: a real S3 API, which the stage's container reaches over Docker's bridge."""
+"""An inbox in an object store, and one on the web: real servers, which the stage's container reaches over Docker's bridge."""
 
+import io
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import pyarrow.parquet as pq
 import pytest
-from conftest import WORDS, Run, Stack, docker
+import requests
+from conftest import ROOT, WORDS, Run, Stack, docker, until
 from moto.server import ThreadedMotoServer
+from web import web
 
 from reprise import git
 
 SECRET = "a-secret-that-is-nowhere-else"
 
 
+def _bridge() -> str:
+    """This machine's address as containers reach it."""
+    bridge = json.loads(docker("network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]
+    return str(bridge.get("Gateway") or bridge["Subnet"].rsplit(".", 1)[0] + ".1")
+
+
 @pytest.fixture(scope="module")
 def bucket(stack: Stack) -> Iterator[Any]:
     """A bucket with a text of each of two dates; the stack's connection leads to it."""
-    bridge = json.loads(docker("network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]
-    address = bridge.get("Gateway") or bridge["Subnet"].rsplit(".", 1)[0] + ".1"
+    address = _bridge()
     server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     endpoint = f"http://{address}:{server.get_host_and_port()[1]}"
@@ -80,3 +90,89 @@ def test_a_loopback_address_is_refused_before_anything_starts(stack: Stack, buck
     finally:
         connection.write_text(before)
     assert done.returncode == 1 and "runs in a container, which does not reach that" in " ".join(done.stdout.split())
+
+
+FACES = "pipelines/faces"
+
+
+@pytest.fixture(scope="module")
+def stopped(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A run on a list of eight photographs of four people on the web, one that is not there and one that does not come.
+
+    Four people are too few for the data gate, which stops it. Returns the run's id and what the command said.
+    """
+    folder = tmp_path_factory.mktemp("people")
+    command = [sys.executable, str(ROOT / FACES / "synthetic"), "--people", "4", "--photos", "3", "--dates", "1"]
+    subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True)
+    people = [files for person in sorted(folder.glob("*/*")) if len(files := sorted(person.glob("*.jpg"))) > 1][:4]
+    photos = {file.relative_to(folder).as_posix(): file.read_bytes() for files in people for file in files[:2]}
+    with web({**photos, "slow/late.jpg": b"x" * 1000}, _bridge()) as there:
+        rows = [f"{there.url}/{name},{name.split('/')[1]},2026-11-01" for name in photos]
+        rows += [f"{there.url}/{name},Ann,2026-11-01" for name in ("gone.jpg", "slow/late.jpg")]
+        (folder / "people.csv").write_text("\n".join(["url,identity,date", *rows]) + "\n")
+        given = ["--inbox", str(folder / "people.csv"), "--params", "download.timeout=1 download.retries=0"]
+        done = stack.cli("run", "--pipeline", FACES, *given, check=False)
+    assert done.returncode == 1, done.stdout
+    return next(
+        line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("run ")
+    ), done.stdout
+
+
+def test_a_list_on_the_web_is_fetched_and_what_fails_is_among_the_rejects(
+    stack: Stack, stopped: tuple[str, str]
+) -> None:
+    entry = stack.airflow.xcom("faces", stopped[0], "download")["entry"]
+    [photos], [rejects] = (_rows(stack, entry, path) for path in ("data/photos", "data/rejects/download"))
+    assert len(photos) == 8 and {len(row["sha256"]) for row in photos} == {64}
+    told = {row["path"].rsplit("/", 1)[1]: (row["identity"], row["reason"], row["detail"]) for row in rejects}
+    assert told == {
+        "gone.jpg": ("Ann", "not_found", "HTTP 404"),
+        "late.jpg": ("Ann", "timeout", "no byte in 1 s, tried 1 times"),
+    }
+    states = {task["task_id"]: task["state"] for task in stack.airflow.tasks("faces", stopped[0])}
+    went_on = ("download", "detect", "align", "clean", "data_report")
+    assert {name: states[name] for name in went_on} == dict.fromkeys(went_on, "success")
+
+
+def test_a_run_that_the_data_gate_stops_says_so_with_numbers_in_terminal_page_and_mlflow(
+    stack: Stack, stopped: tuple[str, str]
+) -> None:
+    """It leaves no record: nothing was made. What was measured and what to do stand where people look."""
+    run_id, said = stopped
+    states = {task["task_id"]: task["state"] for task in stack.airflow.tasks("faces", run_id)}
+    assert (states["data_gate"], states["split"], states["record"]) == ("failed", "upstream_failed", "upstream_failed")
+    mlflow = stack.airflow.xcom("faces", run_id, "open")["mlflow"]
+    # The scheduler ends it, a moment after the run.
+    until(lambda: _mlflow_run(stack, mlflow)["info"]["status"] != "RUNNING", 30, "the run's end in MLflow")
+    run = _mlflow_run(stack, mlflow)
+    assert run["info"]["status"] == "FAILED"
+    wanted = f"tags.`mlflow.parentRunId` = '{mlflow}' and attributes.run_name = 'data_gate'"
+    search = {"experiment_ids": [run["info"]["experiment_id"]], "filter": wanted}
+    [gate] = requests.post(f"{_runs(stack)}/search", json=search, timeout=30).json()["runs"]
+    assert gate["info"]["status"] == "FAILED"
+    page = stack.airflow.session.get(f"{stack.env['REPRISE_AIRFLOW']}/reprise/runs/faces/{run_id}", timeout=30).text
+    problem = next(tag["value"] for tag in gate["data"]["tags"] if tag["key"] == "problem")
+    for text in (said, page, problem):
+        words = " ".join(text.split())
+        assert "data_gate: photographs 10 data_gate: reject_share 0.2 " in words
+        assert "identities is 4 (data_gate.min_identities: 10)" in words
+        assert "with data_gate.crossed=warn the run goes on" in words
+
+
+def _rows(stack: Stack, entry: dict[str, Any], output: str) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each partition of an output, from the cache."""
+
+    def cached(md5: str) -> bytes:
+        return (stack.root / "var/cache/files/md5" / md5[:2] / md5[2:]).read_bytes()
+
+    md5 = next(out["md5"] for out in entry["outs"] if out["path"] == output)
+    for file in json.loads(cached(md5)):
+        yield pq.read_table(io.BytesIO(cached(file["md5"]))).to_pylist()
+
+
+def _runs(stack: Stack) -> str:
+    return f"{stack.env['REPRISE_MLFLOW']}/api/2.0/mlflow/runs"
+
+
+def _mlflow_run(stack: Stack, run: str) -> Any:
+    return requests.get(f"{_runs(stack)}/get", params={"run_id": run}, timeout=30).json()["run"]

@@ -20,7 +20,7 @@ from reprise.dag import assets
 from reprise.dag.tries import tried_again_or_not
 from reprise.errors import RepriseError
 from reprise.folders import clear, slug, task_folder
-from reprise.messages import OPEN, Done, Entry, Opened
+from reprise.messages import OPEN, PROBLEM, Done, Entry, Opened
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline, Stage
 from reprise.run import champion
@@ -42,6 +42,8 @@ from reprise.tracking.wandb_run import WandbRun, wanted
 from reprise.ui.links import MLflowLink, page_links
 from reprise.workspace import Workspace, producers
 
+_MOST_OF_A_PROBLEM = 4000
+"""Characters of an error that go into MLflow's tag, which holds 8000; the end says most."""
 _CONFINED = {
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -276,8 +278,9 @@ class StageOperator(DockerOperator):
         try:
             yield outbox
             status = "FINISHED"
-        except (AirflowFailException, RepriseError):
-            status = "FAILED"
+        except Exception as error:
+            status = "FAILED" if isinstance(error, (AirflowFailException, RepriseError)) else status
+            outbox.note(tags={PROBLEM: str(error)[-_MOST_OF_A_PROBLEM:]})
             raise
         finally:
             outbox.end(status)
