@@ -11,6 +11,7 @@ from reprise import git
 from reprise.commands import backfill
 from reprise.errors import BadInput, RepriseError
 from reprise.run import records
+from reprise.run.opening import moment
 
 DAYS = "pipelines/days"
 FROM, TO = "2026-08-03", "2026-08-10"
@@ -57,7 +58,7 @@ def test_both_dates_together_worked_once_on_each_partition(stack: Stack, two_wee
 
 
 def test_dates_that_were_run_are_left_alone(stack: Stack, two_weeks: str) -> None:
-    first, last = backfill.date(FROM), backfill.date(TO)
+    first, last = moment(FROM), moment(TO)
     for again in ("", "failed"):
         assert backfill.dry_run(stack.airflow, backfill.Dates("days", first, last, again=again)) == []
     assert f"2 dates: {TO}, {FROM}" in run(stack, "--again", "all", "--backward", "--dry-run")
@@ -75,8 +76,8 @@ def test_what_airflow_refuses(stack: Stack, two_weeks: str) -> None:
     """Over its REST API: dates in the future, and a DAG without any."""
     later = (dt.datetime.now(dt.UTC) + dt.timedelta(days=30)).date().isoformat()
     with pytest.raises(BadInput, match="future dates"):
-        backfill.start(stack.airflow, backfill.Dates("days", backfill.date(later), backfill.date(later)))
-    first, last = backfill.date(FROM), backfill.date(TO)
+        backfill.start(stack.airflow, backfill.Dates("days", moment(later), moment(later)))
+    first, last = moment(FROM), moment(TO)
     with pytest.raises(BadInput, match="undated has no dates\n  next: give dags/undated.py a schedule"):
         backfill.start(stack.airflow, backfill.Dates("undated", first, last))
 
@@ -158,9 +159,9 @@ def _september(stack: Stack) -> list[dict]:
 @pytest.fixture
 def slow(stack: Stack) -> Iterator[backfill.Dates]:
     """A backfill that takes a while; cancelled at the end."""
-    moment = backfill.date("2026-11-16")
+    week = moment("2026-11-16")
     conf = {"rank.seconds": 60, "inbox": str(stack.root / "var/inbox/texts"), "revision": "HEAD"}
-    dates = backfill.Dates("words", moment, moment, conf)
+    dates = backfill.Dates("words", week, week, conf)
     number = backfill.start(stack.airflow, dates)
     yield dates
     stack.airflow.call("PUT", f"backfills/{number}/cancel")
@@ -168,7 +169,7 @@ def slow(stack: Stack) -> Iterator[backfill.Dates]:
 
 @pytest.mark.long
 def test_one_backfill_at_a_time(stack: Stack, slow: backfill.Dates) -> None:
-    other = backfill.date("2026-11-09")
+    other = moment("2026-11-09")
     with pytest.raises(BadInput, match="a backfill of words is running, there can be one"):
         backfill.start(stack.airflow, backfill.Dates("words", other, other))
     with pytest.raises(RepriseError, match="backfills"):

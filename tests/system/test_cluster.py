@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 import requests
@@ -57,7 +58,7 @@ class Node:
 
 @contextmanager
 def running(
-    command: list[str], log: object, env: dict[str, str] | None = None, cwd: Path | None = None
+    command: list[str], log: IO[bytes] | int, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> Iterator[None]:
     """A process and all below it, ended with the block."""
     process = subprocess.Popen(command, env=env, cwd=cwd, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

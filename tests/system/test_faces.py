@@ -101,7 +101,7 @@ def test_dvc_repro_at_the_record_gives_the_same_bytes(stack: Stack, first: Run, 
     """Without Airflow, in the stage image, with an empty cache of its own."""
     again = tmp_path / "again"
     git.clone(str(stack.root), again, first.record["commit"])
-    command = [ROOT / "docker/dvc-repro", stack.root / "var/inbox/people", FACES, again]
+    command = [str(part) for part in (ROOT / "docker/dvc-repro", stack.root / "var/inbox/people", FACES, again)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for stage in STAGES:

@@ -24,7 +24,7 @@ from reprise.tracking.points import Point
 
 def mlflow(stack: Stack, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """One request to the stack's MLflow."""
-    given = {"params": body} if method == "GET" else {"json": body}
+    given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
     answer = requests.request(method, f"{stack.env['REPRISE_MLFLOW']}/api/2.0/mlflow/{path}", timeout=30, **given)
     answer.raise_for_status()
     return answer.json()
