@@ -107,7 +107,9 @@ def _open_task(pipeline: Pipeline) -> Any:
 
         context = get_current_context()
         run = context["dag_run"]
-        tags = {"run_type": str(run.run_type), "logical_date": str(run.logical_date or "")}
+        tags = {"run_type": str(run.run_type.value)}
+        if run.logical_date:  # a run by hand has none
+            tags["logical_date"] = run.logical_date.isoformat()
         with tried_again_or_not(context["ti"]):
             opened = open_run(load_settings(), _request(pipeline, context), pipeline.shape(), tags)
         say_plan(pipeline, opened)
