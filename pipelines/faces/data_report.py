@@ -43,7 +43,7 @@ def growth(table: list[Row]) -> str:
 def measurements(aligned: list[Row], clean: list[Row], limits: Limits) -> list[str]:
     """A histogram of each measurement, of kept and dropped faces, with the limits of clean as lines."""
     kept = {row["key"] for row in clean if row["keep"]}
-    mask = np.array([row["key"] in kept for row in aligned])
+    mask = np.array([row["key"] in kept for row in aligned], bool)
     drawn = []
     for name, axis in AXES.items():
         values = np.abs(np.array([row[name] for row in aligned], np.float64))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from stages import DATA_STAGES, PIPELINE, SHARED, Place
 
 pytest.importorskip("torch", reason="the stages' environment is needed: docker/stages.lock")
@@ -93,6 +94,22 @@ def test_a_partition_alone_gives_the_same_bytes_again(chain: Place, stage: str, 
     succeed(alone, stage)
     found = alone.bytes(stage)
     assert len(found) == 2 and found.items() <= chain.bytes(stage).items()
+
+
+@pytest.mark.parametrize("photographs", [0, 1])
+def test_the_page_about_data_without_a_face(photographs: int, tmp_path: Path) -> None:
+    """Nothing that can be used is when people look at the page for why."""
+    date = tmp_path / "inbox/2026-11-01/Nobody"
+    date.mkdir(parents=True)
+    (date / "notes.txt").write_text("no photograph")
+    for number in range(photographs):
+        Image.new("RGB", (200, 200), (90, 120, 150)).save(date / f"{number}.png")
+    place = Place(tmp_path / "place", tmp_path / "inbox", detect={"threads": 1})
+    for stage in ("download", "detect", "align", "clean", "data_report"):
+        succeed(place, stage)
+    page = (place.folder / "results/data.html").read_text()
+    assert "2026-11-01/Nobody/notes.txt" in page and page.count("no_face (1)") == photographs
+    assert "No face was found." in page
 
 
 def test_reasons(chain: Place) -> None:
