@@ -30,7 +30,7 @@ def main() -> None:
         _take(page, f"{run}/plugin/reprise", "run-page.png", "iframe[title=Reprise]")
         _form(page, f"{settings.airflow}/dags/{record.about['dag']}")
         _take(page, (settings.var / "runs" / record.run_id / "results/report.html").as_uri(), "report.png", "img")
-        _take(page, f"{settings.mlflow}/#/experiments/runs/{record.about['mlflow_run']}", "mlflow.png", "text=Duration")
+        _take(page, f"{settings.mlflow}/#/runs/{record.about['mlflow_run']}", "mlflow.png", "text=Duration")
 
 
 def _take(page: Page, url: str, name: str, awaited: str) -> None:

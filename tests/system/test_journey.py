@@ -90,6 +90,8 @@ def _follow_the_links(stack: Stack, page: Page, run_id: str) -> None:
     assert {"MLflow", "Data", "Record", "Report"} <= set(links)
     for name, url in links.items():
         assert page.request.get(url).ok, f"{name}: {url}"
+    page.goto(links["MLflow"])  # its page is made in the browser: what the server answers says nothing
+    expect(page.get_by_text("rank", exact=True).first).to_be_visible()
 
 
 def _clear(stack: Stack, page: Page, run_id: str) -> None:

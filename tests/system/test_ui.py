@@ -13,7 +13,9 @@ def test_run_page_shows_the_stages(stack: Stack, page: Page, first: Run) -> None
     for name in ("open", "take", "count", "rank", "record"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
     page.get_by_role("link", name="MLflow").first.click()
-    expect(page.frame_locator("iframe").get_by_role("link", name="in MLflow")).to_be_visible()
+    with page.context.expect_page() as opened:
+        page.frame_locator("iframe").get_by_role("link", name="in MLflow").click()
+    expect(opened.value.get_by_text(first.run_id).first).to_be_visible()
 
 
 def test_our_page_inside_airflow_shows_the_whole_run(stack: Stack, page: Page, first: Run) -> None:

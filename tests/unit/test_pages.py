@@ -89,7 +89,7 @@ def test_an_mlflow_that_is_away_is_not_one_that_knows_nothing(
 
 
 def test_pictures_of_running_stages_and_no_other_file(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = f"http://127.0.0.1:5000/#/experiments/runs/{MLFLOW_RUN}"
+    link = f"http://127.0.0.1:5000/#/runs/{MLFLOW_RUN}"
     show(monkeypatch, opened(Task("a", "success", mlflow=link), Task("b--1", "running", mlflow=link)))
     monkeypatch.setattr(Tracker, "files", lambda *_: ["batch 1.png", "notes.html"])
     monkeypatch.setattr(Tracker, "content", lambda _, run, path: f"{run} {path}".encode())

@@ -295,8 +295,8 @@ class Tracker:
         return runs[0] if runs else None
 
     def url(self, run: str) -> str:
-        """The run's page for people."""
-        return f"{self.uri}/#/experiments/runs/{run}"
+        """The run's page for people: MLflow's own way from a run's id alone, which leads on to its experiment's."""
+        return f"{self.uri}/#/runs/{run}"
 
 
 def _login() -> dict[str, Any]:
