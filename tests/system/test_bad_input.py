@@ -31,7 +31,8 @@ def test_unknown_parameter_names_its_neighbours(stack: Stack, inbox: tuple[str, 
 
 def test_value_out_of_range_names_the_range(stack: Stack, inbox: tuple[str, str]) -> None:
     said = refused(stack, *inbox, "--params", "rank.top=0")
-    assert "rank.top: 0 is less than the minimum of 1 (allowed: 1 to 1000)" in said
+    assert "rank.top cannot be 0 (allowed: integer, 1 to 1000)" in said
+    assert 'next: make run PARAMS="rank.top=1"' in said
 
 
 def test_revision_that_does_not_exist(stack: Stack, inbox: tuple[str, str]) -> None:

@@ -66,14 +66,37 @@ def test_nothing_overridden_leaves_the_bytes_alone(folder: Path) -> None:
     [
         ({"train.epoch": 3}, "unknown parameter 'train.epoch'\n  next: use one of train.epochs"),
         ({"train": 3}, "unknown parameter 'train'"),
-        ({"train.epochs": 0}, r"train.epochs: 0 is less than the minimum of 1 \(allowed: 1 to 100\)"),
-        ({"train.epochs": "many"}, "train.epochs: 'many' is not of type 'integer'"),
-        ({"train.device": "tpu"}, r"train.device: 'tpu' is not one of \['auto', 'cpu'\]"),
+        ({"train.epoch": 3}, r"\(see pipelines/faces/params.yaml\)"),
+        ({"train.epochs": 0}, r"train.epochs cannot be 0 \(allowed: integer, 1 to 100\)\n"),
+        ({"train.epochs": "many"}, r"train.epochs cannot be many \(allowed: integer, 1 to 100\)\n"),
+        ({"train.device": "tpu"}, r"train.device cannot be tpu \(allowed: one of auto, cpu\)\n"),
     ],
 )
 def test_wrong_values_are_named_with_what_is_allowed(folder: Path, override: dict[str, object], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        apply(folder, override)
+        apply(folder, override, "pipelines/faces")
+
+
+@pytest.mark.parametrize(
+    ("override", "command"),
+    [
+        ({"train.epochs": 101, "seed": 3}, 'make run PARAMS="seed=3 train.epochs=100"'),
+        ({"train.epochs": 0}, 'make run PARAMS="train.epochs=1"'),
+        ({"train.epochs": "many"}, 'make run PARAMS="train.epochs=5"'),
+        ({"train.device": "tpu"}, 'make run PARAMS="train.device=auto"'),
+    ],
+)
+def test_a_wrong_value_comes_with_a_command_that_works(folder: Path, override: dict[str, object], command: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        apply(folder, override, "pipelines/faces")
+    assert refused.value.fix == f"{command}   (all of them: pipelines/faces/params.schema.json)"
+    apply(folder, parse_overrides(command.split('"')[1]))
+
+
+def test_a_wrong_value_in_the_file_itself_is_mended_there(folder: Path) -> None:
+    (folder / "params.yaml").write_text(PARAMS.replace("epochs: 5", "epochs: 500"))
+    with pytest.raises(BadInput, match=r"train.epochs cannot be 500 .*\n  next: correct pipelines/faces/params.yaml"):
+        apply(folder, {"seed": 2}, "pipelines/faces")
 
 
 def test_all_errors_at_once(folder: Path) -> None:

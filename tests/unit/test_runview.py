@@ -115,4 +115,6 @@ def test_a_fields_help_says_type_range_choices_and_default() -> None:
     assert about(share) == "Number, more than 0 to 1. Empty: what the revision says (default 0.5)."
     choice = {"type": "string", "enum": ["x", "y"], "default": "x", "description": "Which"}
     assert about(choice) == 'Which. One of x, y. Empty: what the revision says (default "x").'
-    assert about({"type": "boolean", "default": True}).startswith("Boolean. Never touched: ")
+    assert about({"type": "boolean", "default": True}).startswith("True or false. Never touched: ")
+    empty = {"type": ["integer", "null"], "minimum": 32, "maximum": 512, "multipleOf": 16, "default": None}
+    assert about(empty).startswith("Integer or null, 32 to 512, a multiple of 16. Empty: ")

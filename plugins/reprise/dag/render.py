@@ -21,6 +21,7 @@ from reprise.stage.operator import StageOperator
 from reprise.ui.links import page_links
 
 _RUN = "run"
+_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _RESERVED = ("revision", "inbox", "as_of", "arrived", "ignore_cache")
 
 
@@ -229,15 +230,19 @@ def _form(schema: dict[str, Any], settings: Settings, reads_inbox: bool) -> dict
 
 
 def _field(name: str, leaf: dict[str, Any]) -> Param:
-    types = leaf.get("type", ["string", "number", "boolean"])
-    kept: dict[str, Any] = {
-        k: leaf[k] for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items") if k in leaf
-    }
+    types = params.kinds(leaf) or ["string", "number", "boolean"]
+    kept: dict[str, Any] = {k: leaf[k] for k in ("items", "pattern") if k in leaf}
+    limits = {k: leaf[k] for k in _LIMITS if k in leaf}
+    if limits:
+        # Below allOf the form does not see them: it would make 10000 of 99999 without a word. Airflow refuses it so.
+        kept["allOf"] = [limits]
     if "enum" in leaf:
-        kept["enum"] = [None, *(value for value in leaf["enum"] if value is not None)]
+        choices = [value for value in leaf["enum"] if value is not None]
+        kept["enum"] = [None, *choices]
+        kept["values_display"] = {"null": "(as the revision says)", **{str(value): str(value) for value in choices}}
     return Param(
         None,
-        type=["null", *(kind for kind in ([types] if isinstance(types, str) else types) if kind != "null")],
+        type=["null", *(kind for kind in types if kind != "null")],
         title=name,
         section=name.split(".")[0],
         description=params.about(leaf),

@@ -55,30 +55,32 @@ def parse_overrides(text: str) -> dict[str, Any]:
     return overrides
 
 
-def apply(folder: Path, overrides: Mapping[str, Any]) -> str:
+def apply(folder: Path, overrides: Mapping[str, Any], path: str = "") -> str:
     """The text of ``folder``'s params.yaml with overrides set, comments kept; checked before anything is returned.
 
+    :param path: the folder as the user knows it, relative to the repository.
     :raises BadInput: on an unknown name or a value out of range, naming what is allowed.
     """
     from ruamel.yaml import YAML
 
     yaml = YAML()
     yaml.preserve_quotes = True
-    file = folder / FILE
+    file, path = folder / FILE, path or folder.name
     values = yaml.load(file.read_text()) if file.exists() else {}
     schema = load_schema(folder)
     known = sorted(leaves(schema) if schema else _names(values or {}))
     for name, value in sorted(overrides.items()):
         if name not in known:
             near = difflib.get_close_matches(name, known, 3) or known[:8]
-            raise BadInput(f"unknown parameter {name!r}", f"use one of {', '.join(near)} (see {folder.name}/{FILE})")
+            raise BadInput(f"unknown parameter {name!r}", f"use one of {', '.join(near)} (see {path}/{FILE})")
         *parents, leaf = name.split(".")
         part = values
         for parent in parents:
             part = part.setdefault(parent, {})
         part[leaf] = value
     if schema:
-        _check(schema, json.loads(json.dumps(values)), folder.name)
+        before = flat(file.read_text()) if file.exists() else {}
+        _check(schema, json.loads(json.dumps(values)), overrides, before, path)
     text = io.StringIO()
     if values:
         yaml.dump(values, text)
@@ -123,27 +125,81 @@ def _names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     return names
 
 
-def _check(schema: Mapping[str, Any], values: Any, pipeline: str) -> None:
-    """All errors at once, each with the parameter's name and what is allowed."""
+def _check(
+    schema: Mapping[str, Any], values: Any, overrides: Mapping[str, Any], before: Mapping[str, Any], path: str
+) -> None:
+    """All errors at once, each with the parameter's name and what is allowed.
+
+    :param before: the values without the overrides.
+    """
     from jsonschema import Draft202012Validator
 
-    wrong = []
+    known, wrong, right = leaves(schema), [], dict(overrides)
     for error in sorted(Draft202012Validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))):
-        name = ".".join(str(step) for step in error.path) or FILE
-        allowed = _range(error.schema)
-        wrong.append(f"{name}: {error.message}" + (f" (allowed: {allowed})" if allowed else ""))
+        name = ".".join(str(step) for step in error.path)
+        if name not in known:
+            wrong.append(f"{name or FILE}: {error.message}")
+            continue
+        wrong.append(f"{name} cannot be {_as_typed(error.instance)} (allowed: {allowed(known[name])})")
+        if name in overrides:
+            right[name] = _nearest(known[name], error.instance, before.get(name))
     if wrong:
-        raise BadInput("; ".join(wrong), f"choose a value that pipelines/{pipeline}/{SCHEMA} allows")
+        settings = " ".join(f"{name}={_as_typed(value)}" for name, value in sorted(right.items()))
+        mend = f'make run PARAMS="{settings}"' if right != overrides else f"correct {path}/{FILE} and commit it"
+        raise BadInput("; ".join(dict.fromkeys(wrong)), f"{mend}   (all of them: {path}/{SCHEMA})")
+
+
+def _nearest(leaf: Mapping[str, Any], value: Any, before: Any) -> Any:
+    """A value that is allowed: the end of the range that ``value`` is beyond, else what it was before."""
+    from jsonschema import Draft202012Validator
+
+    low, high = leaf.get("minimum"), leaf.get("maximum")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    beyond = high if is_number and high is not None and value > high else low if is_number else None
+    candidates = (beyond, before, leaf.get("default"), low, high, *leaf.get("enum", ()))
+    return next((c for c in candidates if c is not None and Draft202012Validator(leaf).is_valid(c)), before)
+
+
+def _as_typed(value: Any) -> str:
+    """A value as people write it behind ``NAME=``."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+_KINDS = {
+    "integer": "integer",
+    "number": "number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "list",
+    "null": "null",
+}
+"""JSON Schema's types, in words."""
+
+
+def kinds(leaf: Mapping[str, Any]) -> list[str]:
+    """JSON Schema's names of the types that a parameter may have."""
+    found = leaf.get("type", [])
+    return [found] if isinstance(found, str) else list(found)
+
+
+def allowed(leaf: Mapping[str, Any]) -> str:
+    """What a parameter may be, in words: ``integer or null, 1 to 10000``."""
+    if "enum" in leaf:
+        of_what = f"one of {', '.join(_as_typed(value) for value in leaf['enum'])}"
+    else:
+        of_what = " or ".join(_KINDS.get(kind, kind) for kind in kinds(leaf)) or "any value"
+    like = f"like {leaf['pattern']}" if "pattern" in leaf else ""
+    multiple = f"a multiple of {leaf['multipleOf']}" if "multipleOf" in leaf else ""
+    return ", ".join(filter(None, [of_what, _range(leaf), multiple, like]))
 
 
 def about(leaf: Mapping[str, Any]) -> str:
     """One parameter in a sentence or two: what it is, its type, range or choices, and its default."""
-    kind = leaf.get("type", "value")
     words = [f"{str(leaf.get('description', '')).rstrip('.')}."] if leaf.get("description") else []
-    choices = f"One of {', '.join(map(str, leaf['enum']))}" if "enum" in leaf else str(kind).capitalize()
-    words.append(f"{', '.join(filter(None, [choices, _range(leaf)]))}.")
+    words.append(f"{allowed(leaf)[0].upper()}{allowed(leaf)[1:]}.")
     default = f" (default {json.dumps(leaf['default'])})" if "default" in leaf else ""
-    left = "Never touched" if kind == "boolean" else "Empty"  # a switch cannot show that it says nothing
+    # A switch cannot show that it says nothing.
+    left = "Never touched" if "boolean" in kinds(leaf) and "enum" not in leaf else "Empty"
     return " ".join([*words, f"{left}: what the revision says{default}."])
 
 

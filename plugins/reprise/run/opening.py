@@ -79,7 +79,7 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
             f"revision {revision[:10]} has other stages or edges than the DAG ({', '.join(differ)})",
             f"run it from a checkout of its own: git worktree add ../old {revision[:10]}, and there: make repro",
         )
-    text = params.apply(workspace.folder, request.overrides)
+    text = params.apply(workspace.folder, request.overrides, request.pipeline)
     (workspace.folder / params.FILE).write_text(text)
     differs = _list_inbox(settings, request, workspace, pipeline) if pipeline.reads_inbox else {}
     images = {stage.name: stage.meta.image or image.image_name(workspace.path) for stage in pipeline.stages}
