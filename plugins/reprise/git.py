@@ -81,6 +81,12 @@ def uncommitted(repo: Path | str) -> list[str]:
     return sorted({*changed, *unknown})
 
 
+def worktree_of(repo: Path | str) -> Path | None:
+    """The checkout that ``repo`` is a worktree of (`git worktree add`); None where it has a repository of its own."""
+    own, common = git(repo, "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir").splitlines()
+    return Path(common).parent if own != common else None
+
+
 def clone(origin: str, target: Path, revision: str) -> None:
     """Clone ``origin`` at ``revision`` (detached); a local origin lends its objects, so this takes milliseconds."""
     share = ("--shared",) if Path(origin).is_dir() else ()

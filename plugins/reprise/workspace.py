@@ -50,6 +50,22 @@ class Workspace:
         """The pipeline's folder in the clone."""
         return self.path / self.pipeline
 
+    def borrow(self) -> None:
+        """Use the remote of the checkout that ROOT is a worktree of, where it is one.
+
+        By default the remote lies in the checkout itself: a worktree made to look at a record has an empty one.
+        """
+        lender = git.worktree_of(ROOT)
+        if lender and (lender / ".dvc").is_dir():
+            _configure(self.path, lender)
+            self.__dict__.pop("repo", None)  # DVC has read the old configuration
+
+    @property
+    def remote(self) -> tuple[str, str]:
+        """Name and address of the remote."""
+        name = self.repo.config["core"]["remote"]
+        return name, self.repo.config["remote"][name]["url"]
+
     @cached_property
     def repo(self) -> "Repo":
         """DVC's view of the clone. Made on first use: importing DVC costs 1.6 s."""
@@ -379,20 +395,23 @@ def producers(stage: Stage, stages: Iterable[Stage]) -> dict[str, str]:
     return {dep: written[dep] for dep in stage.deps if dep in written}
 
 
-def _configure(clone: Path) -> None:
-    """Point the clone's DVC at this node's cache and the team's remote, as ROOT's own configuration names them."""
+def _configure(clone: Path, lender: Path | None = None) -> None:
+    """Point the clone's DVC at this node's cache and the team's remote, as ROOT's own configuration names them.
+
+    :param lender: another checkout, whose remote it is to be.
+    """
     from dvc.config import Config
 
-    ours = Config(str(ROOT / ".dvc"))
-    name = ours["core"].get("remote")
-    if not name or name not in ours["remote"]:
+    ours, theirs = Config(str(ROOT / ".dvc")), Config(str((lender or ROOT) / ".dvc"))
+    name = theirs["core"].get("remote")
+    if not name or name not in theirs["remote"]:
         raise BadInput("no DVC remote is set", "dvc remote add --default storage URL")
     cache = ours["cache"].get("dir") or str(ROOT / ".dvc/cache")
     local = Config(str(clone / ".dvc"))
     with local.edit("local") as conf:
         conf["core"] = {"remote": name, "autostage": False, "analytics": False, "check_update": False}
         conf["cache"] = {"dir": os.path.join(ROOT, ".dvc", cache), "type": LINKS}
-        conf["remote"] = {name: {**ours["remote"][name]}}
+        conf["remote"] = {name: {**theirs["remote"][name]}}
 
 
 def _plain(entry: Any) -> Entry:

@@ -2,11 +2,13 @@
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from reprise import git, workspace
 from reprise.errors import BadInput, RepriseError
 from reprise.messages import Champion, Recorded
 from reprise.pipeline import manifest
@@ -135,6 +137,34 @@ def test_lost_bytes_of_the_champion_are_named(tmp_path: Path) -> None:
         champion.place(Empty(tmp_path, "p"), PIPELINE, OLD)
     champion.place(Empty(tmp_path, "p"), PIPELINE, {})
     assert (tmp_path / "p/champion/champion.json").read_bytes() == b"{}\n"
+
+
+def test_a_worktree_of_a_record_finds_the_champion_in_the_checkout_it_is_one_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The remote is by default a folder of the checkout: the worktree's own is empty."""
+    main, again = tmp_path / "main", tmp_path / "again"
+    (main / ".dvc").mkdir(parents=True)
+    (main / ".dvc/config").write_text("[core]\nremote = storage\n['remote \"storage\"']\nurl = ../var/remote\n")
+    (main / "p/champion").mkdir(parents=True)
+    (main / "p/dvc.yaml").write_text("stages: {}\n")
+    (main / "model").write_text("champion")
+    monkeypatch.setattr(workspace, "ROOT", main)
+    git.git(main, "init", "--quiet")
+    git.git(main, "add", ".dvc", "p")
+    git.git(main, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    md5 = Workspace.create(Settings(str(main)), tmp_path / "clone", "p", "HEAD").put(main / "model")
+    git.git(main, "worktree", "add", "--quiet", str(again))
+    (again / "p/champion").mkdir()
+    (again / "p/champion/champion.json").write_bytes(champion.dump({**OLD, "md5": md5}))
+    monkeypatch.setattr(workspace, "ROOT", again)
+    settings = Settings(str(again), var=again / "var")
+    champion.bring(settings, PIPELINE, again / "p")
+    assert (again / "p/champion/model.onnx").read_text() == "champion"
+    shutil.rmtree(main / "var")
+    shutil.rmtree(again / ".dvc/cache")
+    with pytest.raises(BadInput, match=rf"nor in the remote {main}/var/remote .*\n.*remote modify --local storage url"):
+        champion.bring(settings, PIPELINE, again / "p")
 
 
 def test_meta_champion_is_checked() -> None:

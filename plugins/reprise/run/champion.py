@@ -94,11 +94,16 @@ def place(workspace: Workspace, pipeline: Pipeline, pinned: Mapping[str, str]) -
             raise
         except (RepriseError, FileNotFoundError) as error:
             raise BadInput(
-                f"the champion {pinned['name']} version {pinned['version']} is neither in the cache nor in the remote"
-                f" (md5 {pinned['md5']})",
-                f"dvc remote modify --local storage url PLACE-THAT-HAS-IT, or give the alias {ALIAS} to another version",
+                _lost(pinned),
+                ".venv/bin/dvc remote list says which remote was asked; where it is the right one, give the alias"
+                f" {ALIAS} to another version",
             ) from error
     (folder / FILE).write_bytes(dump(pinned))
+
+
+def _lost(pinned: Mapping[str, str], remote: str = "") -> str:
+    which = f"{pinned['name']} version {pinned['version']}"
+    return f"the champion {which} is neither in the cache nor in the remote{remote} (md5 {pinned['md5']})"
 
 
 def dump(pinned: Mapping[str, str]) -> bytes:
@@ -109,7 +114,9 @@ def dump(pinned: Mapping[str, str]) -> bytes:
 def bring(settings: Settings, pipeline: Pipeline, folder: Path) -> None:
     """Put the champion that a record was compared with beside its champion.json, to make the run again by hand.
 
-    :param folder: the pipeline's, in any checkout; the bytes come from this installation's cache or remote.
+    :param folder: the pipeline's, in any checkout; the bytes come from this installation's cache or remote, in a
+        worktree also from the remote of the checkout that it is one of.
+    :raises BadInput: where none of them holds its bytes.
     """
     file = folder / manifest.CHAMPION / FILE
     pinned = json.loads(file.read_text()) if file.exists() else {}
@@ -117,6 +124,15 @@ def bring(settings: Settings, pipeline: Pipeline, folder: Path) -> None:
         return
     workspace = Workspace.create(settings, settings.work / "bring" / str(os.getpid()), pipeline.path, "HEAD")
     try:
+        if workspace.lost([pinned["md5"]]):
+            workspace.borrow()
+        if workspace.lost([pinned["md5"]]):
+            name, url = workspace.remote
+            raise BadInput(
+                f"{_lost(pinned, f' {url}')}; this run was compared with it",
+                "in the clone that made the run, .venv/bin/dvc remote list says where it is; here then:"
+                f" .venv/bin/dvc remote modify --local {name} url FOLDER",
+            )
         place(workspace, pipeline, pinned)
         for found in (workspace.folder / manifest.CHAMPION).iterdir():
             shutil.copyfile(found, file.parent / found.name)
