@@ -202,6 +202,7 @@ def _status(settings: Settings, _: argparse.Namespace) -> None:
         console.print("services: none is running; start them: make up")
         return
     console.print(services.status(settings).rstrip())
+    console.print(f"Airflow {settings.airflow}   MLflow {settings.mlflow}")
     if waiting := len(list(left(settings))):
         console.print(f"{waiting} runs and stages wait to be sent to MLflow; the next run does, or make up")
     runs = Airflow(settings.airflow).call("GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"})

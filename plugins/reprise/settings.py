@@ -1,8 +1,11 @@
 """Where things are: paths and addresses, from the environment, with defaults for a laptop.
 
+The two servers of a laptop are where `make up` last started them, unless the environment says otherwise.
+
 DVC's cache and remote are not here: they stand in ``.dvc/config`` (or ``.dvc/config.local``), DVC's own place.
 """
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from reprise.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository this package lies in."""
+_ADDRESSES = "addresses.json"
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,33 @@ class Settings:
         return self.schedule == "on"
 
     @property
+    def servers(self) -> dict[str, str]:
+        """The addresses that ``make up`` starts the two servers at, by the settings' names."""
+        return {"airflow": self.airflow, "mlflow": self.mlflow}
+
+    @property
     def stack(self) -> str:
         """Tells this installation's containers from those of another on the same Docker daemon."""
         return str(self.var.resolve())
 
 
 def load() -> Settings:
-    """Read the settings from the environment."""
+    """Read the settings from the environment, and from ``var`` the addresses that it does not name."""
     given = {name: os.environ.get(f"REPRISE_{name.upper()}") for name in Settings.__dataclass_fields__}
     # Absolute: git and Docker are told of it from other folders than this.
-    chosen = {name: Path(value).absolute() if name == "var" else value for name, value in given.items() if value}
+    var = Path(given["var"] or Settings.var).absolute()
+    chosen = {**remembered(var), **{name: value for name, value in given.items() if value}, "var": var}
     return Settings(**chosen)  # type: ignore[arg-type]
+
+
+def remember(settings: Settings) -> None:
+    """Keep the addresses of the servers for later commands, in whose environment they need not stand."""
+    new = settings.var / f"{_ADDRESSES}.new"
+    new.write_text(json.dumps(settings.servers, indent=1) + "\n")
+    new.replace(settings.var / _ADDRESSES)
+
+
+def remembered(var: Path) -> dict[str, str]:
+    """The servers' addresses as they were last started on this node; empty where they never were."""
+    file = var / _ADDRESSES
+    return dict(json.loads(file.read_text())) if file.exists() else {}

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 import requests
 
 from reprise.errors import RepriseError
-from reprise.settings import ROOT, Settings
+from reprise.settings import ROOT, Settings, remember, remembered
 from reprise.tracking.mlflow_server import Tracker
 from reprise.tracking.unsent import send_left
 
@@ -50,11 +50,15 @@ def environment(settings: Settings) -> dict[str, str]:
 def up(settings: Settings) -> None:
     """Start what is not running and wait until all answer.
 
-    :raises RepriseError: where a port is taken or a service does not come up; its log's end is in the message.
+    :raises RepriseError: where a port is taken, they run at other addresses, or a service does not come up; its log's
+        end is in the message.
     """
-    if not running(settings):
+    if running(settings):
+        _refuse_other_addresses(settings)
+    else:
         _refuse_taken_ports(settings)
         _prepare(settings)
+        remember(settings)
         env = environment(settings)
         print("services: creating Airflow's database", flush=True)
         _call([_BIN / "airflow", "db", "migrate"], env, settings.var / "logs/db-migrate.log")
@@ -120,17 +124,32 @@ def _prepare(settings: Settings) -> None:
 
 
 def _refuse_taken_ports(settings: Settings) -> None:
-    for name, url in (("AIRFLOW", settings.airflow), ("MLFLOW", settings.mlflow)):
-        port = urlparse(url).port or 80
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise RepriseError(
-                    f"port {port} for {name} is taken by another program",
-                    f"REPRISE_{name}=http://127.0.0.1:{port + 1} make up (or `make down` in the clone that uses it)",
-                ) from error
+    taken = {name: urlparse(url).port or 80 for name, url in settings.servers.items() if _taken(url)}
+    if taken:
+        given = " ".join(f"REPRISE_{name.upper()}=http://127.0.0.1:{port + 1}" for name, port in taken.items())
+        raise RepriseError(
+            f"taken by another program: {' and '.join(f'port {port} for {name}' for name, port in taken.items())}",
+            f"{given} make up (or `make down` in the clone that uses it)",
+        )
+
+
+def _taken(url: str) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", urlparse(url).port or 80))
+        except OSError:
+            return True
+    return False
+
+
+def _refuse_other_addresses(settings: Settings) -> None:
+    there = remembered(settings.var)
+    other = {name: url for name, url in settings.servers.items() if there.get(name, url) != url}
+    if other:
+        places = " and ".join(f"{name} at {there[name]}, not at {url}" for name, url in other.items())
+        names = " ".join(f"REPRISE_{name.upper()}" for name in other)
+        raise RepriseError(f"the services run: {places}", f"unset {names}, or: make down")
 
 
 def _free_port() -> int:
