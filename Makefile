@@ -13,6 +13,8 @@ endif
 
 PYTHON := PYTHONPATH=plugins .venv/bin/python
 REPRISE := $(PYTHON) -m reprise
+ASKED = $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(PARAMS),--params '$(PARAMS)') $(if $(REVISION),--revision "$(REVISION)") \
+    $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(ARRIVED),--arrived "$(ARRIVED)") $(if $(IGNORE_CACHE),--ignore-cache)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,9 +25,9 @@ setup: .venv/.synced ## install what is missing: uv, the locked environment, Doc
 .venv/.synced: pyproject.toml uv.lock
 	@uv=$$(docker/ensure-uv); "$$uv" sync --frozen --quiet; touch $@
 
-demo: image ## one finished, recorded run on synthetic photographs, or on INBOX=FOLDER
+demo: image ## one finished, recorded run on synthetic photographs, or on INBOX=PLACE; PARAMS and the rest as of run
 	@$(if $(INBOX),,$(MAKE) --no-print-directory photos)
-	@$(REPRISE) run --inbox "$(or $(INBOX),var/inbox/synthetic)"
+	@$(REPRISE) run --inbox "$(or $(INBOX),var/inbox/synthetic)" $(ASKED)
 
 photos: .venv/.synced ## fill an inbox with invented people: PEOPLE=60 PHOTOS=18 DATES=4 SEED=1 DIFFICULTY=0.5 OUT=FOLDER
 	@$(PYTHON) pipelines/faces/synthetic --people $(or $(PEOPLE),60) --photos $(or $(PHOTOS),18) --dates $(or $(DATES),4) \
@@ -42,8 +44,7 @@ down: ## stop them
 	@$(REPRISE) down
 
 run: image ## trigger a run and follow it: PARAMS="train.epochs=5" INBOX=PLACE REVISION=REF AS_OF=DATE ARRIVED=DATE PIPELINE=FOLDER
-	@$(REPRISE) run $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(PARAMS),--params '$(PARAMS)') $(if $(INBOX),--inbox "$(INBOX)") \
-	    $(if $(REVISION),--revision "$(REVISION)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(ARRIVED),--arrived "$(ARRIVED)") $(if $(IGNORE_CACHE),--ignore-cache)
+	@$(REPRISE) run $(if $(INBOX),--inbox "$(INBOX)") $(ASKED)
 
 backfill: image ## run past dates, each on what had arrived by its end: FROM=DATE TO=DATE DRY=1 AGAIN=failed PARALLEL=2 BACKWARD=1 REVISION=REF PARAMS= INBOX=
 	@$(REPRISE) backfill --from "$(FROM)" --to "$(TO)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(DRY),--dry-run) \
