@@ -3,9 +3,11 @@
 import argparse
 import datetime as dt
 import os
+import shlex
 import subprocess
 import sys
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("status", _status, "services, and the latest runs")
     add("tensorboard", _tensorboard, "show the runs' live curves in TensorBoard, until Ctrl-C")
     compare = add("compare", _compare, "what differs between recorded runs")
-    compare.add_argument("runs", nargs="*", metavar="RUN", help="run id, name in `dvc exp show`, or commit")
+    compare.add_argument("runs", nargs="*", metavar="RUN", help="run id, name in `.venv/bin/dvc exp show`, or commit")
     logs = add("logs", _logs, "the end of a service's log, or of a failed task's")
     logs.add_argument("service", nargs="?", help="mlflow, api-server, scheduler or dag-processor; default: all")
     _run_arguments(add("run", _run, "trigger a run and follow it"))
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--inbox", required=True, help="folder, object-store URL or list of photographs")
     listing.add_argument("--checkout", type=Path, default=ROOT, help="repository to write into (default: this one)")
     difference = add("datadiff", _datadiff, "what the data of two runs differ in")
-    difference.add_argument("runs", nargs="+", help="run ids, names in `dvc exp show`, or commits")
+    difference.add_argument("runs", nargs="+", help="run ids, names in `.venv/bin/dvc exp show`, or commits")
     gallery = add("gallery", _gallery, "a page of the pictures in a file or folder of data")
     gallery.add_argument("data", help="a path, or an output's such as data/aligned/2026-11-01.parquet")
     gallery.add_argument("--run", help="the run whose output it is (default: what lies on the disk, or the latest run)")
@@ -156,7 +158,9 @@ def _backfill(settings: Settings, args: argparse.Namespace) -> None:
     from reprise.commands import backfill
     from reprise.run.opening import moment
 
-    first, last = moment(args.first), moment(args.last)
+    first, last = moment(args.first, "FROM"), moment(args.last, "TO")
+    if first > last:
+        raise BadInput(f"FROM={args.first} is after TO={args.last}", f"make backfill FROM={args.last} TO={args.first}")
     request = _request(settings, args)
     _preflight(settings, request)
     services.up(settings)
@@ -164,8 +168,11 @@ def _backfill(settings: Settings, args: argparse.Namespace) -> None:
     _wait_for_dag(settings, airflow, request.pipeline)
     dates = backfill.Dates(request.dag_id, first, last, _conf(request), args.again, args.parallel, args.backward)
     planned = backfill.dry_run(airflow, dates)
-    console.print(f"{len(planned)} dates: {', '.join(date[:10] for date in planned) or 'none'}")
-    if args.dry_run or not planned:
+    if not planned:
+        console.print(f"0 dates: {backfill.nothing(airflow, dates)}")
+        return
+    console.print(f"{len(planned)} dates: {', '.join(date[:10] for date in planned)}")
+    if args.dry_run:
         return
     number = backfill.start(airflow, dates)
     console.print(f"backfill {number}: {settings.airflow}/dags/{request.dag_id}/backfills")
@@ -226,7 +233,13 @@ def _tensorboard(settings: Settings, _: argparse.Namespace) -> None:
 def _logs(settings: Settings, args: argparse.Namespace) -> None:
     found = sorted((settings.var / "logs").glob(f"{args.service or '*'}.log"))
     if not found:
-        raise BadInput(f"no log of {args.service or 'any service'} below {settings.var / 'logs'}", "make up")
+        named = sorted(file.stem for file in (settings.var / "logs").glob("*.log"))
+        if not named:
+            raise BadInput(f"there are no logs below {settings.var / 'logs'}: nothing was started yet", "make up")
+        meant = get_close_matches(args.service, named, n=1, cutoff=0) or named
+        raise BadInput(
+            f"there is no service {args.service}; there are {', '.join(named)}", f"make logs SERVICE={meant[0]}"
+        )
     subprocess.run(["tail", "-n", "40", *map(str, found)], check=False)
 
 
@@ -273,7 +286,8 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
         shown = ", ".join(changed[:8]) + (f" and {len(changed) - 8} more" if len(changed) > 8 else "")
         raise BadInput(
             f"uncommitted changes would not be in the run: {shown}",
-            "git commit, or `make run REVISION=HEAD~0` without them",
+            f"git add {' '.join(map(shlex.quote, changed[:8]))} && git commit"
+            "   (or `make run REVISION=HEAD~0` without them)",
         )
     name = args.pipeline.rstrip("/").rsplit("/", 1)[-1]
     return Request(
@@ -284,7 +298,7 @@ def _request(settings: Settings, args: argparse.Namespace) -> Any:
         overrides=params.parse_overrides(args.params),
         inbox=absolute(args.inbox) if args.inbox else None,
         arrived=args.arrived,
-        as_of=moment(args.as_of) if args.as_of else None,
+        as_of=moment(args.as_of, "AS_OF") if args.as_of else None,
         ignore_cache=args.ignore_cache,
     )
 

@@ -41,7 +41,9 @@ class Workspace:
         shutil.rmtree(path, ignore_errors=True)
         git.clone(settings.origin, path, revision)
         if not (path / ".dvc").is_dir():
-            raise BadInput(f"revision {revision} has no .dvc folder", "dvc init && git commit")
+            raise BadInput(
+                f"revision {revision} has no .dvc folder", ".venv/bin/dvc init && git add .dvc && git commit"
+            )
         _configure(path)
         return cls(path, pipeline)
 
@@ -100,7 +102,7 @@ class Workspace:
         targets = [str(self.folder / path) for path in paths]
         if not targets:
             return
-        with self._at_remote("dvc pull", "dvc status --cloud"):
+        with self._at_remote("dvc pull", ".venv/bin/dvc status --cloud"):
             self.repo.pull(targets=targets, force=True)
 
     def plots(self) -> dict[str, dict[str, Any]]:
@@ -164,7 +166,7 @@ class Workspace:
 
         stage = self.stage(name)
         StageLoader.fill_from_lock(stage, entry)
-        with self._at_remote(f"stage {name}: dvc push", "dvc push"):
+        with self._at_remote(f"stage {name}: dvc push", ".venv/bin/dvc push"):
             for odb, objects in stage.get_used_objs().items():
                 self._send(f"stage {name}", objects, odb)
             self._runs.push([str(_run_cache_path(stage, entry))])
@@ -225,7 +227,7 @@ class Workspace:
 
         _, info = hash_file(str(file), LocalFileSystem(), "md5")
         assert info.value
-        with self._at_remote("dvc push", "dvc push"):
+        with self._at_remote("dvc push", ".venv/bin/dvc push"):
             self.repo.cache.local.add(str(file), LocalFileSystem(), info.value)
             self._send(file.name, [info])
         return info.value
@@ -234,7 +236,7 @@ class Workspace:
         """Copy objects of the cache to the remote; DVC raises for some of its failures and counts the others."""
         failed = self.repo.cloud.push(objects, odb=odb).failed
         if failed:
-            raise TryAgain(f"{whose}: {len(failed)} objects did not reach the remote", "dvc push")
+            raise TryAgain(f"{whose}: {len(failed)} objects did not reach the remote", ".venv/bin/dvc push")
 
     def get(self, md5: str, file: Path) -> None:
         """Write the content stored by :meth:`put` to ``file``."""
@@ -252,7 +254,7 @@ class Workspace:
         cache, wanted = self.repo.cache.local, sorted(set(md5s))
         absent = set(wanted) - set(cache.oids_exist(wanted))
         if absent:
-            with self._at_remote("dvc pull", "dvc status --cloud"):
+            with self._at_remote("dvc pull", ".venv/bin/dvc status --cloud"):
                 self.repo.cloud.pull([HashInfo("md5", md5) for md5 in sorted(absent)])
             gone = absent - set(cache.oids_exist(sorted(absent)))
             if gone:
@@ -296,7 +298,9 @@ class Workspace:
             remote.fs.pipe_file(target, b"")
             remote.fs.rm_file(target)
         except OSError as error:
-            raise TryAgain(f"the DVC remote {remote.path} cannot be written: {error}", "dvc remote list") from error
+            raise TryAgain(
+                f"the DVC remote {remote.path} cannot be written: {error}", ".venv/bin/dvc remote list"
+            ) from error
 
     @contextmanager
     def _at_remote(self, what: str, fix: str) -> Iterator[None]:
@@ -331,7 +335,7 @@ def read_object(md5: str, most: int) -> bytes:
     if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):
         raise ValueError(f"{md5!r} is no md5")
     repo = _own_repo()
-    with _as_ours(f"reading {md5}", "dvc remote list"):
+    with _as_ours(f"reading {md5}", ".venv/bin/dvc remote list"):
         for store in (lambda: repo.cache.local, lambda: repo.cloud.get_remote_odb(None, "get")):
             odb = store()
             path = odb.oid_to_path(md5)
@@ -405,7 +409,7 @@ def _configure(clone: Path, lender: Path | None = None) -> None:
     ours, theirs = Config(str(ROOT / ".dvc")), Config(str((lender or ROOT) / ".dvc"))
     name = theirs["core"].get("remote")
     if not name or name not in theirs["remote"]:
-        raise BadInput("no DVC remote is set", "dvc remote add --default storage URL")
+        raise BadInput("no DVC remote is set", ".venv/bin/dvc remote add --default storage URL")
     cache = ours["cache"].get("dir") or str(ROOT / ".dvc/cache")
     local = Config(str(clone / ".dvc"))
     with local.edit("local") as conf:

@@ -61,6 +61,7 @@ def test_dates_that_were_run_are_left_alone(stack: Stack, two_weeks: str) -> Non
     first, last = moment(FROM), moment(TO)
     for again in ("", "failed"):
         assert backfill.dry_run(stack.airflow, backfill.Dates("days", first, last, again=again)) == []
+    assert f"0 dates: all 2 of days in FROM={FROM} TO={TO} have been run" in run(stack, "--dry-run")
     assert f"2 dates: {TO}, {FROM}" in run(stack, "--again", "all", "--backward", "--dry-run")
 
 

@@ -95,7 +95,7 @@ def test_what_a_backfill_asks_for() -> None:
     assert (dates.body()["reprocess_behavior"], dates.body()["max_active_runs"]) == ("failed", 2)
     with pytest.raises(BadInput, match="AGAIN=failed or AGAIN=all"):
         backfill.Dates("p", dates.first, dates.last, again="some").body()
-    with pytest.raises(BadInput, match="'yesterday' is no date"):
+    with pytest.raises(BadInput, match="as_of=yesterday is no date"):
         moment("yesterday")
 
 

@@ -169,6 +169,20 @@ def test_places(given: str, meant: str) -> None:
     assert absolute(given) == meant
 
 
+def test_a_place_is_named_without_its_way_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real/here").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real/here")
+    monkeypatch.chdir(tmp_path / "link")
+    assert absolute("../x") == str(tmp_path / "real/x")
+    assert absolute(f"{tmp_path}/link") == f"{tmp_path}/link"  # as it was given, where that is a place
+
+
+def test_a_file_that_is_no_list(tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    with pytest.raises(BadInput, match="README.md is a file and no list, which would end in .csv or .parquet"):
+        list_inbox(str(tmp_path / "README.md"), None, tmp_path / "hashes")
+
+
 def test_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)

@@ -180,6 +180,17 @@ def test_a_gallery_of_what_lies_on_the_disk(settings: Settings, tmp_path: Path) 
 def test_what_cannot_be_shown_is_named(settings: Settings) -> None:
     with pytest.raises(BadInput, match="neither on the disk nor an output of a run; faces-two has data/clean.parquet"):
         tools.gallery(settings, FACES, "data/nothing", None)
+    with pytest.raises(
+        BadInput,
+        match=r"DATA= names no data to show\n  next: make gallery DATA=data/\w+/2026-11-15.parquet RUN=faces-two",
+    ):
+        tools.gallery(settings, FACES, "", None)
+    there = "2026-11-01.parquet, 2026-11-08.parquet"
+    with pytest.raises(
+        BadInput, match=f"faces-one has no data/photos/2026-12-24.parquet; in data/photos there are {there}\n"
+    ) as refused:
+        tools.gallery(settings, FACES, "data/photos/2026-12-24.parquet", "one")
+    assert refused.value.fix == "make gallery DATA=data/photos/2026-11-08.parquet RUN=faces-one"
     with pytest.raises(BadInput, match="no record of a run"):
         tools.datadiff(settings, ["one", "three"])
     with pytest.raises(BadInput, match="compares two runs, not 1"):

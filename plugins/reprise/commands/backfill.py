@@ -6,7 +6,7 @@ A date's run sees what had arrived by the end of its data interval and runs the 
 import datetime as dt
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -57,6 +57,21 @@ def dry_run(airflow: Airflow, dates: Dates) -> list[str]:
     """The dates that would be run, in their order."""
     answer = _ask(airflow, "backfills/dry_run", dates)
     return [run["logical_date"] for run in answer["backfills"]]
+
+
+def nothing(airflow: Airflow, dates: Dates) -> str:
+    """Why a dry run names no date, and the next command."""
+    span = f"FROM={dates.first.date()} TO={dates.last.date()}"
+    there = dry_run(airflow, replace(dates, again="all"))
+    if there:
+        left = ", and none is left that failed" if dates.again == "failed" else ""
+        return (
+            f"all {len(there)} of {dates.dag_id} in {span} have been run{left}\n  next: make backfill {span} AGAIN=all"
+        )
+    cron = airflow.call("GET", f"dags/{quote(dates.dag_id)}")["timetable_summary"]
+    wider = f"FROM={(dates.first - dt.timedelta(days=31)).date()} TO={dates.last.date()}"
+    why = f"the schedule of {dates.dag_id} ({cron}) has none in {span} whose data interval has ended"
+    return f"{why}\n  next: make backfill {wider} DRY=1"
 
 
 def start(airflow: Airflow, dates: Dates) -> int:

@@ -29,10 +29,12 @@ def datadiff(settings: Settings, runs: Sequence[str]) -> Path:
     :raises BadInput: where they are not two records of one pipeline, or the pipeline has no datadiff.py.
     """
     if len(runs) != 2:
-        raise BadInput(f"datadiff compares two runs, not {len(runs)}", 'make datadiff RUNS="RUN RUN"; dvc exp show')
+        raise BadInput(
+            f"datadiff compares two runs, not {len(runs)}", 'make datadiff RUNS="RUN RUN"; .venv/bin/dvc exp show'
+        )
     found = [records.find(settings.origin, run) for run in runs]
     if found[0].pipeline != found[1].pipeline:
-        raise BadInput(f"{found[0].name} and {found[1].name} are runs of two pipelines", "dvc exp show")
+        raise BadInput(f"{found[0].name} and {found[1].name} are runs of two pipelines", ".venv/bin/dvc exp show")
     names = [record.name for record in found]
     page = settings.var / "pages" / f"datadiff-{names[0]}-{names[1]}.html"
     with _clones(settings, found) as clones:
@@ -48,6 +50,8 @@ def gallery(settings: Settings, pipeline: str, data: str, run: str | None) -> Pa
         neither is on the disk and no run is named.
     :raises BadInput: where it is nowhere, or the pipeline has no gallery.py.
     """
+    if not data:
+        raise BadInput("DATA= names no data to show", _example(settings, pipeline, run))
     page = settings.var / "pages" / f"gallery-{slug(data)}.html"
     here = [path for path in (Path(data), ROOT / pipeline / data) if path.exists()]
     if here and not run:
@@ -58,9 +62,35 @@ def gallery(settings: Settings, pipeline: str, data: str, run: str | None) -> Pa
         known = f"; {record.name} has {', '.join(sorted(record.outs))}" if record else ", and there is no run yet"
         raise BadInput(f"{data} is neither on the disk nor an output of a run{known}", "make gallery DATA=PATH RUN=RUN")
     with _clones(settings, [record]) as clones:
+        _refuse_missing(clones[0], record, data)
         clones[0].pull([data])
         _run(record.pipeline, "gallery.py", [str(clones[0].folder / data), "--out", str(page)], clones)
     return page
+
+
+def _example(settings: Settings, pipeline: str, run: str | None) -> str:
+    """A command that shows a table of the run, or of the latest."""
+    record = records.find(settings.origin, run) if run else next(iter(_latest(settings, pipeline)), None)
+    if record is None:
+        return "make run, then make gallery DATA=PATH"
+    shown = next((path for path in sorted(record.outs) if "nfiles" in record.outs[path]), "PATH")
+    dates = sorted(record.listing)
+    return f"make gallery DATA={shown}{f'/{dates[-1]}.parquet' if dates else ''} RUN={record.name}"
+
+
+def _refuse_missing(clone: Workspace, record: Record, data: str) -> None:
+    """A file in a folder of the record is there, or the ones that are there are named."""
+    out = next(path for path in record.outs if _below(data, path))
+    inside = data.rstrip("/").removeprefix(out).lstrip("/")
+    if not inside:
+        return
+    names = sorted(clone.files(record.outs[out]["md5"])) if "nfiles" in record.outs[out] else []
+    if not any(_below(name, inside) for name in names):
+        shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+        raise BadInput(
+            f"{record.name} has no {data}; in {out} there are {shown}" if names else f"{out} is a file, not a folder",
+            f"make gallery DATA={out}{f'/{names[-1]}' if names else ''} RUN={record.name}",
+        )
 
 
 def _latest(settings: Settings, pipeline: str) -> list[Record]:
@@ -107,5 +137,5 @@ def _run(pipeline: str, tool: str, arguments: Sequence[str], clones: Sequence[Wo
             raise BadInput(f"{tool} needs {', '.join(lacking)}", "name a run that has them: RUN=RUN")
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
-        raise RepriseError(f"{tool}: {said[-1]}", f"{script} --help")
+        raise RepriseError(f"{tool}: {said[-1]}", f".venv/bin/python {script.relative_to(ROOT)} --help")
     print(done.stdout, end="")

@@ -84,7 +84,7 @@ def read(root: Path, path: str) -> Pipeline:
             found = list(repo.stage.load_all(str(folder / "dvc.yaml")))
             declared = repo.index._artifacts.get(str(folder / "dvc.yaml"), {})
     except DvcException as error:
-        raise BadInput(f"{path}/dvc.yaml: {error}", f"dvc stage list {path}/dvc.yaml") from error
+        raise BadInput(f"{path}/dvc.yaml: {error}", f".venv/bin/dvc stage list {path}/dvc.yaml") from error
     producers = {out.fs_path: stage.name for stage in found for out in stage.outs}
     stages = {stage.name: _stage(stage, folder, producers) for stage in found}
     if not stages:

@@ -25,15 +25,17 @@ from reprise.workspace import Workspace
 _LEAST_FREE_BYTES = 2 * 1024**3
 
 
-def moment(text: str) -> dt.datetime:
+def moment(text: str, name: str = "as_of") -> dt.datetime:
     """A date, or a date and time; without a time zone it is UTC.
 
+    :param name: what whoever gave it calls it.
     :raises BadInput: where it is neither.
     """
     try:
         given = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadInput(f"{text!r} is no date", "write it as 2026-11-22, or with a time: 2026-11-22T12:00") from error
+        example = f"{name}=2026-11-22, or with a time: {name}=2026-11-22T12:00"
+        raise BadInput(f"{name}={text} is no date" if text else f"{name} is not given", example) from error
     return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
 
 
@@ -90,7 +92,7 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
     if free < _LEAST_FREE_BYTES:
         raise RepriseError(
             f"only {free / 1e9:.1f} GB are free below {settings.var}, a run needs 2.1",
-            "dvc gc -w, or free disk",
+            ".venv/bin/dvc gc -w, or free disk",
         )
     workspace.probe_remote()
     return Checked(revision, workspace, pipeline, text, images, differs)

@@ -189,7 +189,7 @@ def show(settings: Settings, commit: str, ref: str, most: int = 200_000) -> str:
     :raises CommandFailed: where the origin has it no more, or is away.
     """
     if not re.fullmatch(r"[0-9a-f]{40}", commit) or not ref.startswith(f"{REFS}/"):
-        raise BadInput(f"{commit!r} ({ref!r}) is no record", "dvc exp show")
+        raise BadInput(f"{commit!r} ({ref!r}) is no record", ".venv/bin/dvc exp show")
     try:
         git.git(ROOT, "cat-file", "-e", commit)
     except CommandFailed:  # made on another node

@@ -132,10 +132,12 @@ def _of_commit(repo: Path, name: str, known: list[str]) -> Record:
     except BadInput:
         close = get_close_matches(name, known, n=3, cutoff=0.5)
         meant = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise BadInput(f"no record of a run or commit {name!r}{meant}", "make status, or dvc exp show") from None
+        raise BadInput(
+            f"no record of a run or commit {name!r}{meant}", "make status, or .venv/bin/dvc exp show"
+        ) from None
     folders = _written(repo, [commit])[0]
     if not folders:
-        raise BadInput(f"commit {commit[:12]} is no record of a run: it writes no {RUN_FILE}", "dvc exp show")
+        raise BadInput(f"commit {commit[:12]} is no record of a run: it writes no {RUN_FILE}", ".venv/bin/dvc exp show")
     refs = git.git(repo, "for-each-ref", "--format=%(refname)", "--points-at", commit, f"{REFS}/").splitlines()
     return Record(repo, commit, refs[0] if refs else "", folders[0])
 

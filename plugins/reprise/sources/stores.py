@@ -189,7 +189,10 @@ def is_local(place: str) -> bool:
 def absolute(place: str) -> str:
     """A path from the root of this machine, without ``file://``; another URL as it is, without a slash at its end."""
     place = place.removeprefix("file://")
-    return str(Path(place).expanduser().absolute()) if is_local(place) else place.rstrip("/")
+    if not is_local(place):
+        return place.rstrip("/")
+    path = Path(place).expanduser().absolute()
+    return str(path.resolve() if ".." in path.parts else path)
 
 
 def open_store(place: str, options: Mapping[str, Any] | None = None) -> Store:
@@ -205,6 +208,11 @@ def open_store(place: str, options: Mapping[str, Any] | None = None) -> Store:
             "name it without; docs/inboxes.md says where address and keys come from",
         )
     if is_local(place):
+        if Path(place).is_file():
+            raise BadInput(
+                f"the inbox {place} is a file and no list, which would end in .csv or .parquet",
+                "name a folder or a list: make run INBOX=FOLDER (docs/inboxes.md)",
+            )
         if not Path(place).is_dir():
             raise BadInput(f"the inbox {place} does not exist", "make photos, or name another: make run INBOX=FOLDER")
         return Folder(Path(place))
