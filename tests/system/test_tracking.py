@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,14 @@ def test_tensorboard_shows_the_same_points(stack: Stack, survivor: tuple[Run, di
 def test_make_tensorboard_serves_the_runs_until_ctrl_c(stack: Stack, survivor: tuple[Run, dict[str, Path]]) -> None:
     url = stack.env["REPRISE_TENSORBOARD"]
     command = [sys.executable, "-m", "reprise", "tensorboard"]
-    with subprocess.Popen(command, cwd=stack.root, env=stack.env, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=stack.root,
+        env=stack.env,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
+    ) as process:
         try:
             tags = wait(lambda: scalar_tags(url))
         finally:
