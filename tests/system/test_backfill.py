@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import WORDS, Stack
+from conftest import WORDS, Stack, until
 
 from reprise import git
 from reprise.commands import backfill
@@ -111,8 +111,14 @@ def test_airflows_own_command_line(stack: Stack, two_weeks: str) -> None:
     done = stack.cli("airflow", "backfill", "create", *args, "--reprocess-behavior", "completed", "--dry-run")
     assert f"{FROM} 00:00:00" in done.stdout and f"{TO} 00:00:00" in done.stdout
     before = stack.airflow.run("days", "backfill__2026-08-10T00:00:00+00:00")["start_date"]
+    until(lambda: not _open_backfills(stack), 60, "Airflow has noticed that the last backfill ended")
     stack.cli("airflow", "backfill", "create", *args)  # nothing to do: both dates were run
     assert stack.airflow.run("days", "backfill__2026-08-10T00:00:00+00:00")["start_date"] == before
+
+
+def _open_backfills(stack: Stack) -> list[dict]:
+    backfills = stack.airflow.call("GET", "backfills", params={"dag_id": "days"})["backfills"]
+    return [one for one in backfills if not one["completed_at"]]
 
 
 @pytest.mark.long

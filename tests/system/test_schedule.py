@@ -107,9 +107,7 @@ def test_new_data_starts_a_run_and_nothing_new_does_not(stack: Stack, running: N
         for run in _ended(stack, "watched", "asset_triggered")
     ]
     assert texts == [1, 2]
-    [event] = [
-        e
-        for e in stack.airflow.call("GET", "assets/events", params={"limit": 100})["asset_events"]
-        if e["name"] == "watched/inbox" and e["source_run_id"] == "third"
-    ]
+    wanted = {"source_dag_id": "watched-inbox", "source_run_id": "third"}
+    [event] = stack.airflow.call("GET", "assets/events", params=wanted)["asset_events"]
+    assert event["name"] == "watched/inbox"
     assert event["extra"]["new"] == ["2026-11-08"]
