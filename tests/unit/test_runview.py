@@ -96,7 +96,7 @@ def test_data_says_what_changed_against_the_record_before() -> None:
         row = stage_rows(facts(tasks, {"a": done(**given)}), before)[1]
         assert [item.change for item in row.outs] == [change]
     assert stage_rows(facts(tasks, {"a": done()}), None)[1].outs[0].change == "new"
-    assert changed_params(facts(tasks, {}, top=4), before) == [("a.top", 3, 4)]
+    assert changed_params(facts(tasks, {}, top=4), before) == [("a.top", "3", "4")]
 
 
 def test_environment_names_images_and_locks() -> None:

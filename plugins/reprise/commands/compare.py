@@ -33,21 +33,21 @@ def show(settings: Settings, names: Sequence[str], console: Console) -> Path:
 
 
 def _print(table: Table, found: Sequence[Record], console: Console) -> None:
-    if not table.rows:
-        console.print(f"{table.title}: {table.same}\n")
-        return
-    shown = Shown(title=table.title, title_justify="left")
-    for column in ("", *(record.name for record in found)):
-        shown.add_column(column, overflow="fold")
-    for name, values in table.rows.items():
-        shown.add_row(name, *values)
-    console.print(shown)
+    if table.rows:
+        shown = Shown(title=table.title, title_justify="left")
+        for column in ("", *(record.name for record in found)):
+            shown.add_column(column, overflow="fold")
+        for name, values in table.rows.items():
+            shown.add_row(name, *values)
+        console.print(shown)
+    same = f"{len(table.alike)} of {len(table.alike) + len(table.rows)} are the same in all runs"
+    console.print(f"{table.title}: {same}\n" if table.alike else "")
 
 
 def _page(settings: Settings, found: Sequence[Record], tables: Sequence[Table]) -> str:
     import jinja2
 
-    read: list[tuple[str, dict[str, curves.Curve]]] = []
+    read: list[tuple[str, dict[str, curves.Plot]]] = []
     missing = []
     for record in found:
         try:
@@ -55,8 +55,8 @@ def _page(settings: Settings, found: Sequence[Record], tables: Sequence[Table]) 
         except RepriseError as error:  # the numbers are in git, the plots may be gone with the data
             missing.append(f"no plots of {record.name}: {error}")
     plots = [
-        curves.draw(name, [(run, of[name]) for run, of in read if name in of])
-        for name in dict.fromkeys(name for _, of in read for name in of)
+        curves.draw([(run, of[path]) for run, of in read if path in of])
+        for path in dict.fromkeys(path for _, of in read for path in of)
     ]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_TEMPLATE.read_text()).render(

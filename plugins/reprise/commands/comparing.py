@@ -6,6 +6,7 @@ from typing import Any
 
 from reprise import git
 from reprise.errors import BadInput
+from reprise.pipeline import params
 from reprise.run.records import Record
 
 ABSENT = "–"
@@ -18,8 +19,15 @@ class Table:
 
     title: str
     rows: dict[str, tuple[str, ...]]
-    same: str
-    """What to say where there is no row."""
+    """What differs."""
+    alike: dict[str, str]
+    """What is the same in all runs."""
+
+    @classmethod
+    def of(cls, title: str, rows: dict[str, tuple[str, ...]]) -> "Table":
+        """From all rows, those that differ and those that do not."""
+        differing = {name: values for name, values in rows.items() if len(set(values)) > 1}
+        return cls(title, differing, {n: values[0] for n, values in rows.items() if n not in differing})
 
 
 def compare(records: Sequence[Record]) -> list[Table]:
@@ -34,21 +42,25 @@ def compare(records: Sequence[Record]) -> list[Table]:
             f"these are runs of {len(pipelines)} pipelines: {', '.join(sorted(pipelines))}", "compare runs of one"
         )
     return [
-        Table("run", _abouts(records), ""),
-        Table("code", _differing(_code(records)), "the same revision"),
-        Table("parameters", _differing(_by_name(records, lambda r: r.params, str)), "all the same"),
-        Table("data", _differing(_data(records)), "all the same"),
-        Table("metrics", _metrics(records), "none"),
+        Table.of("run", _abouts(records)),
+        Table.of("code", _code(records)),
+        Table.of("parameters", _by_name(records, lambda r: r.params, params.shown)),
+        Table.of("data", _data(records)),
+        Table.of("metrics", _metrics(records)),
     ]
 
 
 def _abouts(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     return {
         "record": tuple(record.commit[:12] for record in records),
-        "inbox": tuple(str(record.about.get("inbox") or ABSENT) for record in records),
+        "inbox": tuple(_short(record) for record in records),
         "as of": tuple(str(record.about.get("as_of") or "everything") for record in records),
-        "MLflow run": tuple(str(record.about.get("mlflow_run") or ABSENT) for record in records),
     }
+
+
+def _short(record: Record) -> str:
+    """The run's inbox, without the repository's own folder before it."""
+    return str(record.about.get("inbox") or ABSENT).removeprefix(f"{record.repo}/")
 
 
 def _code(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
@@ -58,7 +70,7 @@ def _code(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     changed = [git.git(records[0].repo, "diff", "--name-only", revisions[0], other).split("\n") for other in revisions]
     return {
         "revision": tuple(said),
-        "files changed since the first": tuple(map(_few, changed)),
+        **({"files changed since the first": tuple(map(_few, changed))} if any(map(any, changed)) else {}),
         "image": tuple(_few(sorted(set(record.about.get("images", {}).values()))) for record in records),
     }
 
@@ -108,7 +120,3 @@ def _by_name(
     values = [of(record) for record in records]
     names: Iterable[str] = dict.fromkeys(name for run in values for name in run)
     return {name: tuple(show(run[name]) if name in run else ABSENT for run in values) for name in names}
-
-
-def _differing(rows: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    return {name: values for name, values in rows.items() if len(set(values)) > 1}

@@ -112,6 +112,11 @@ def flat(text: str) -> dict[str, Any]:
     return {name: _value(values, name) for name in _names(values)}
 
 
+def shown(value: Any) -> str:
+    """A parameter's value as people write it; a null leaves it to the stage, which says what it took."""
+    return "default" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
 def _value(values: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         values = values[part]

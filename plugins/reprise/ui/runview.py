@@ -169,7 +169,8 @@ def why_ran(entry: Entry, old: Entry | None) -> str:
     reasons += [f"{path} changed" for path in changed] + [f"{path} is no longer read" for path in gone]
     now, then = (_flat({n: v for file in e.get("params", {}).values() for n, v in file.items()}) for e in (entry, old))
     reasons += [
-        f"{name} {then.get(name, 'unset')} → {now.get(name, 'unset')}"
+        f"{name} {params.shown(then[name]) if name in then else 'unset'}"
+        f" → {params.shown(now[name]) if name in now else 'unset'}"
         for name in sorted({*now, *then})
         if now.get(name) != then.get(name)
     ]
@@ -202,12 +203,16 @@ def _change(item: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
     return ", ".join(parts) or "other content, same size"
 
 
-def changed_params(run: Facts, before: Facts | None) -> list[tuple[str, Any, Any]]:
+def changed_params(run: Facts, before: Facts | None) -> list[tuple[str, str, str]]:
     """(name, before, now) of every parameter that differs from the run recorded before."""
     if not (run.opened and before and before.opened):
         return []
     now, then = params.flat(run.opened["params"]), params.flat(before.opened["params"])
-    return [(n, then.get(n), now.get(n)) for n in sorted({*now, *then}) if now.get(n) != then.get(n)]
+    return [
+        (n, params.shown(then.get(n)), params.shown(now.get(n)))
+        for n in sorted({*now, *then})
+        if now.get(n) != then.get(n)
+    ]
 
 
 def environment(run: Facts) -> list[tuple[str, str]]:
