@@ -71,11 +71,10 @@ class Workspace:
     @cached_property
     def repo(self) -> "Repo":
         """DVC's view of the clone. Made on first use: importing DVC costs 1.6 s."""
-        from dvc.logger import setup
         from dvc.repo import Repo
 
         os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-        setup(logging.WARNING)
+        _log_as_ours()
         return Repo(str(self.path))
 
     def stage(self, name: str) -> "PipelineStage":
@@ -345,6 +344,23 @@ def read_object(md5: str, most: int) -> bytes:
                 with odb.fs.open(path, "rb") as file:
                     return bytes(file.read())
     raise FileNotFoundError(md5)
+
+
+@cache
+def _log_as_ours() -> None:
+    """Let DVC's warnings go where all messages go, and only those that ask for something.
+
+    DVC's own setup writes to stderr, once more each time it is called, and Airflow shows all that comes there as errors.
+    """
+    from dvc.logger import add_logging_level
+
+    add_logging_level("TRACE", logging.DEBUG - 5)  # DVC's code takes it for granted
+    for name in ("dvc", "dvc_objects", "dvc_data"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("asyncio", "aiohttp"):  # connections to stores that are closed by the process's end: as DVC has it
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # An empty file is a result like any other: no weights where none were asked for, say.
+    logging.getLogger("dvc.output").addFilter(lambda record: record.msg != "'%s' is empty.")
 
 
 @cache

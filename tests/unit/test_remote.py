@@ -73,6 +73,17 @@ def test_push_and_pull_may_be_tried_again_where_the_remote_is_away(work: Workspa
     assert (work.folder / "hello.txt").read_text() == "hello\n"
 
 
+def test_an_empty_output_is_no_error_in_the_log(
+    work: Workspace, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """DVC warns of it, and what goes to stderr is an error on Airflow's page."""
+    (work.folder / "hello.txt").touch()
+    work.commit("say")
+    work.write_lock({})
+    work.commit("say")
+    assert (capfd.readouterr().err, caplog.messages) == ("", [])
+
+
 def test_one_object_that_the_remote_does_not_take_is_noticed(work: Workspace, tmp_path: Path) -> None:
     entry = _said(work)
     md5 = entry["outs"][0]["md5"]
