@@ -6,6 +6,7 @@ out  results/gates.json (what was measured; without the limits, so that another 
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def crossed(measured: Measured, params: Params) -> Iterator[str]:
             yield f"{name} is {measured[name]:.4g} (data_gate.{parameter}: {limit:g})"
 
 
+def rejected(folder: Path) -> str:
+    """How many photographs were rejected for which reason, the most frequent first."""
+    tables = (table for stage in partitions.STAGES_THAT_REJECT for table in sorted((folder / stage).glob("*.parquet")))
+    reasons = Counter(row["reason"] for table in tables for row in partitions.read(table, ["reason"], batch=4096))
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     params = load(Params, "data_gate")
@@ -44,8 +52,10 @@ def main() -> None:
     lines = list(crossed(measured, params))
     if lines and params.crossed == "stop":
         raise SystemExit(
-            f"data_gate: the data cross {len(lines)} limit{'s' * (len(lines) > 1)}: {'; '.join(lines)}. Mend the data or move"
-            " the limit; with data_gate.crossed=warn the run goes on, and its results/data.html shows the rejects"
+            f"data_gate: the data cross {len(lines)} limit{'s' * (len(lines) > 1)}: {'; '.join(lines)}\n"
+            f"data_gate: rejected: {rejected(REJECTS) or 'none'}; results/data.html shows them (the run's page in Airflow,"
+            " tab Reprise)\n"
+            '  next: mend the data, or go on without limits: make run PARAMS="data_gate.crossed=warn"'
         )
     for line in lines:
         print(f"data_gate: warning: {line}")

@@ -107,7 +107,8 @@ def main() -> None:
     if rejected > params.max_reject_share * total:
         raise SystemExit(
             f"download: {rejected} of {total} listed files were rejected ({counts}); is INBOX={os.environ.get('INBOX')}"
-            " what source.json lists? Else list it again, or raise download.max_reject_share"
+            " what source.json lists? Else list it again\n"
+            '  next: look at the inbox, or let more be rejected: make run PARAMS="download.max_reject_share=1"'
         )
 
 

@@ -132,7 +132,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--people", "0"], "--people: 0 is not in"),
+        (["--people", "0"], "error: PEOPLE (--people): 0 is not in 1..10000\n  next: .venv/bin/python pipelines/faces"),
+        (["--people", "abc"], "PEOPLE (--people): 'abc' is no integer"),
         (["--first-date", "soon"], "not a date like 2026-11-01"),
     ],
 )

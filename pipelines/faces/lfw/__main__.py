@@ -9,12 +9,12 @@ if __package__ in (None, ""):  # started as a folder: make the package importabl
 
 from lfw.archive import ARCHIVES, obtain
 from lfw.layout import Settings, fill
-from synthetic.__main__ import day, number
+from synthetic.__main__ import Parser, day, number
 
 
 def main() -> None:
     """Parse, fetch, lay out, count."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python pipelines/faces/lfw",
         description="Fill an inbox with Labeled Faces in the Wild (research use), DATE/PERSON/FILE.jpg. The archive is "
         "fetched once and verified; after a break it goes on where it was.",

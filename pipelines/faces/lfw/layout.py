@@ -85,4 +85,6 @@ def _refuse_other(out: Path, settings: Settings) -> None:
         made = None
     if made != asdict(settings):
         what = f"was made with {made}" if made else "holds files that were not made here"
-        raise SystemExit(f"{out} {what}; remove it (rm -r {out}) or choose another folder with --out")
+        raise SystemExit(
+            f"{out} {what}; choose another folder (make lfw OUT=FOLDER, or --out FOLDER)\n  next: rm -r {out}"
+        )

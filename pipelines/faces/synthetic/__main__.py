@@ -2,14 +2,24 @@
 
 import argparse
 import datetime
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 if __package__ in (None, ""):  # started as a folder: make the package importable
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from synthetic.inbox import Settings, fill
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that `make` calls with variables: what is wrong is named as those are, PEOPLE for --people."""
+
+    def error(self, message: str) -> NoReturn:
+        named = re.sub("argument --([a-z-]+)", lambda m: f"{m[1].upper().replace('-', '_')} (--{m[1]})", message)
+        self.exit(2, f"error: {named}\n  next: .venv/bin/{self.prog} --help\n")
 
 
 def number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
@@ -19,7 +29,7 @@ def number(kind: type[int] | type[float], low: float, high: float) -> Callable[[
         try:
             value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {kind.__name__}") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'integer' if kind is int else 'number'}") from None
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"{text} is not in {low}..{high}")
         return value
@@ -37,7 +47,7 @@ def day(text: str) -> str:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python pipelines/faces/synthetic",
         description="Fill an inbox with photographs of invented people, DATE/PERSON/FILE.jpg. Same settings, same "
         "bytes. Files that are there stay; run it again to go on after a break, or with more --people, or with "

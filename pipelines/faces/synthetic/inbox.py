@@ -131,7 +131,7 @@ def write(folder: Path, file: File) -> None:
 def check(folder: Path, settings: Settings, files: list[File]) -> None:
     """Raises SystemExit where the folder holds something that these settings would not keep as it is."""
     note = folder / NOTE
-    way_out = f"remove it (rm -r {folder}) or choose another folder with --out"
+    way_out = f"choose another folder (make photos OUT=FOLDER, or --out FOLDER)\n  next: rm -r {folder}"
     if not note.exists():
         if folder.is_dir() and any(folder.iterdir()):
             raise SystemExit(f"{folder} holds files that were not made here; {way_out}")

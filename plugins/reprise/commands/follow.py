@@ -1,7 +1,8 @@
 """Follow a run in the terminal: a line as each stage starts and ends, its own progress in between, a table at the end."""
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -69,10 +70,20 @@ def _say_progress(
         lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
     except RepriseError:  # progress is not worth the run's end: a log may be too long to be sent in time
         return said
-    last = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("::")), "")
+    last = last_line(lines)
     if last and last != said:
-        console.print(f"  {task['task_id']:<12} [dim]{escape(last[:160])}[/]", markup=True)
+        console.print(f"  {task['task_id']:<12} [dim]{escape(last)}[/]", markup=True)
     return last
+
+
+def last_line(log: Sequence[str], most: int = 160) -> str:
+    """The last of a log that is a line by itself, cut at a word where it is long.
+
+    An entry of several lines is an error, which is told whole when the run has ended.
+    """
+    alone = (entry.strip() for entry in reversed(log) if not entry.startswith("::"))
+    line = next((entry for entry in alone if entry and "\n" not in entry), "")
+    return line if len(line) <= most else f"{line[:most].rsplit(' ', 1)[0]} …"
 
 
 def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
@@ -83,11 +94,19 @@ def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
             reason = next((line for line in reversed(lines) if line.startswith("Task failed")), "\n".join(lines[-15:]))
             said = reason.split("Exception: ", 1)[-1]
             problem, _, fix = said.partition("\n  next: ")
-            return RepriseError(
-                f"{dag_id}: {task['task_id']} failed: {problem}",
-                fix or "correct it, commit, and `make run` again",
-            )
+            return RepriseError(f"{dag_id}: {task['task_id']} failed: {problem}", fix.strip() or way_out(problem))
     return RepriseError(f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status")
+
+
+def way_out(said: str) -> str:
+    """The next command after a stage that failed without naming one itself."""
+    lacking = re.findall(r"ModuleNotFoundError: No module named '(\w+)", said)
+    if lacking:
+        return (
+            f"where {lacking[-1]} is a file of yours, add it to the stage's deps in dvc.yaml; where it is a package, put it"
+            " into the stage image (README, Add a stage); then git commit, and make run"
+        )
+    return 'correct the code, git commit, and make run; or another parameter: make run PARAMS="NAME=VALUE"'
 
 
 def verdict(done: Mapping[str, Any]) -> str:
