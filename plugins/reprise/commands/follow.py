@@ -104,7 +104,7 @@ def way_out(said: str) -> str:
     if lacking:
         return (
             f"where {lacking[-1]} is a file of yours, add it to the stage's deps in dvc.yaml; where it is a package, put it"
-            " into the stage image (README, Add a stage); then git commit, and make run"
+            " into the stage image (README, What a stage can import); then git commit, and make run"
         )
     return 'correct the code, git commit, and make run; or another parameter: make run PARAMS="NAME=VALUE"'
 
