@@ -158,7 +158,8 @@ def test_a_run_that_the_data_gate_stops_says_so_with_numbers_in_terminal_page_an
         # How many people are left depends on whose photographs the renderer made without a face.
         assert re.search(r"data_gate: photographs 10 data_gate: reject_share 0\.[2-9] ", words)
         assert re.search(r"identities is [0-4] \(data_gate.min_identities: 10\)", words)
-        assert "with data_gate.crossed=warn the run goes on" in words
+        assert re.search(r"rejected: .*1 not_found", words) and "data_gate.crossed=warn" in words
+    assert '\n  next: mend the data, or go on without limits: make run PARAMS="data_gate.crossed=warn"' in said
 
 
 def _rows(stack: Stack, entry: dict[str, Any], output: str) -> Iterator[list[dict[str, Any]]]:

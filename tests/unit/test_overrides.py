@@ -46,6 +46,8 @@ def test_values_are_read_as_yaml() -> None:
         ("epochs", "'epochs' is not NAME=VALUE"),
         ("a='b", "cannot be read: No closing quotation"),
         ("a=[1", "the value of 'a=.1' is no YAML"),
+        ("a.b=null", "a.b cannot be made empty for one run"),
+        ("a.b=", "next: leave a.b out; or write it as null into params.yaml"),
     ):
         with pytest.raises(BadInput, match=said):
             parse_overrides(text)

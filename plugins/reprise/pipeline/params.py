@@ -33,7 +33,7 @@ def leaves(schema: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, A
 def parse_overrides(text: str) -> dict[str, Any]:
     """``"train.epochs=5 detect.device=cpu"`` → values by dotted name; each value is read as YAML.
 
-    :raises BadInput: where a word is not NAME=VALUE, or a value cannot be read.
+    :raises BadInput: where a word is not NAME=VALUE, or a value cannot be read or is empty.
     """
     import shlex
 
@@ -52,6 +52,11 @@ def parse_overrides(text: str) -> dict[str, Any]:
             overrides[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise BadInput(f"the value of {word!r} is no YAML", example) from error
+        if overrides[name] is None:  # as the trigger form sends what was left alone
+            raise BadInput(
+                f"{name} cannot be made empty for one run: to a run that means what the revision says",
+                f"leave {name} out; or write it as null into {FILE}, git commit, and make run",
+            )
     return overrides
 
 
