@@ -193,7 +193,8 @@ def _history(settings: Settings, args: argparse.Namespace) -> None:
     if not found:
         raise BadInput(f"no run of {pipeline} is recorded", "make run, or make backfill FROM=DATE TO=DATE")
     names = history.chosen(found, manifest.load(ROOT, pipeline, settings.var / "manifests"), args.metrics)
-    console.print(history.table(found, names))
+    for inbox, shown in history.by_inbox(found).items():
+        console.print(history.table(inbox, shown, names))
     name = pipeline.rsplit("/", 1)[-1]
     files = [settings.var / "history" / f"{name}.{kind}" for kind in ("csv", "png")]
     history.write_csv(found, names, files[0])

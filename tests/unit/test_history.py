@@ -1,11 +1,13 @@
 """The learning curve, from records and the registry; and what a backfill asks of Airflow."""
 
+import io
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from reprise.airflow_api import Airflow
 from reprise.commands import backfill, history
@@ -24,6 +26,7 @@ class Record:
     version: str
     dates: tuple[str, ...]
     commit: str = "c"
+    inbox: str = ""
     about: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,31 +65,61 @@ RECORDS = [
 ]
 
 
-def test_a_row_a_date_the_last_run_counts() -> None:
+def test_a_row_a_date_the_champion_before_the_last_run() -> None:
     found = history.rows(RECORDS, Registry())
     assert [(row.date, row.run_id, row.partitions, row.files, row.size, row.state) for row in found] == [
         ("2026-11-09", "again", 1, 2, 1_000_000, "was champion"),
         ("2026-11-16", "late", 2, 4, 2_000_000, "candidate"),
         ("2026-11-22", "d", 3, 6, 3_000_000, "champion"),
     ]
+    later = Record("e", None, 0.5, "2", ("2026-11-22",))
+    last = Record("last", "2026-11-16T00:00:00+00:00", 0.5, "2", ("2026-11-01",))
+    assert [row.run_id for row in history.rows([*RECORDS, later, last], Registry())] == ["again", "last", "d"]
     assert history.chosen(found, PIPELINE, "") == ["auc"]
     assert history.chosen(found, PIPELINE, "compare.gain, auc") == ["compare.gain", "auc"]
     with pytest.raises(BadInput, match="no run has a metric 'acu'"):
         history.chosen(found, PIPELINE, "acu")
 
 
+def test_inboxes_are_told_apart() -> None:
+    other = Record("o", None, 0.5, "2", ("2026-11-22",), inbox="lfw")
+    found = history.rows([*RECORDS, other], Registry())
+    told = {inbox: [row.run_id for row in shown] for inbox, shown in history.by_inbox(found).items()}
+    assert told == {"": ["again", "late", "d"], "lfw": ["o"]}
+
+
+def test_the_table_is_readable_in_80_columns() -> None:
+    names = ["verification_accuracy", "auc", "tar_at_far_0.01"]
+    found = history.rows(RECORDS, Registry())
+    for row in found:
+        row.metrics.update(dict.fromkeys(names, 0.1234))
+    console = Console(width=80, file=io.StringIO())
+    console.print(history.table("var/inbox/synthetic", found, names))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in text
+    for said in (
+        "var/inbox/synthetic",
+        "2026-11-09",
+        "0.1234",
+        "was champion",
+        "verification_",
+        "accuracy",
+        "far_0.01",
+    ):
+        assert said in text
+
+
 def test_table_and_plot(tmp_path: Path) -> None:
     found = history.rows(RECORDS, Registry())
-    assert history.table(found, ["auc"]).row_count == 3
     history.write_csv(found, ["auc"], tmp_path / "h/x.csv")
-    assert (tmp_path / "h/x.csv").read_text().splitlines()[1] == "2026-11-09,again,c,1,2,1000000,0.8,was champion"
+    assert (tmp_path / "h/x.csv").read_text().splitlines()[1] == "2026-11-09,again,c,1,2,1000000,0.8,was champion,"
     history.plot(found, ["auc"], "p", tmp_path / "h/x.png")
     plain = (tmp_path / "h/x.png").read_bytes()
     assert plain.startswith(b"\x89PNG")
     for row in found:
         row.metrics.update(auc_low=row.metrics["auc"] - 0.1, auc_high=row.metrics["auc"] + 0.05)
     history.plot(found, ["auc"], "p", tmp_path / "h/x.png")
-    assert (tmp_path / "h/x.png").read_bytes() != plain  # the interval is shaded
+    assert (tmp_path / "h/x.png").read_bytes() != plain  # the interval is drawn
 
 
 def test_what_a_backfill_asks_for() -> None:

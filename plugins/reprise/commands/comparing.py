@@ -53,14 +53,9 @@ def compare(records: Sequence[Record]) -> list[Table]:
 def _abouts(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     return {
         "record": tuple(record.commit[:12] for record in records),
-        "inbox": tuple(_short(record) for record in records),
+        "inbox": tuple(record.inbox or ABSENT for record in records),
         "as of": tuple(str(record.about.get("as_of") or "everything") for record in records),
     }
-
-
-def _short(record: Record) -> str:
-    """The run's inbox, without the repository's own folder before it."""
-    return str(record.about.get("inbox") or ABSENT).removeprefix(f"{record.repo}/")
 
 
 def _code(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:

@@ -1,10 +1,13 @@
 """The learning curve of a team's data: for each date data, numbers, and whether its model became champion."""
 
 import csv
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from reprise.errors import BadInput
@@ -20,8 +23,10 @@ MOST = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One date: the last run that saw the data of then."""
+    """One date of one inbox: its champion's run, else the last run that saw the data of then."""
 
+    inbox: str
+    """Empty where no stage reads one."""
     date: str
     """What had arrived before this moment was seen; of a run without a date, the last arrival date that it saw."""
     run_id: str
@@ -35,9 +40,13 @@ class Row:
     """``champion``, ``was champion``, ``candidate``; empty where the run registered no model."""
 
 
+_STATES = ("champion", "was champion")
+"""What is shown of a date before its last run, the first before the second."""
+
+
 def rows(records: Iterable[Record], tracker: Tracker) -> list[Row]:
-    """One row a date, in their order, of records that come oldest first."""
-    found: dict[str, Row] = {}
+    """One row a date of each inbox, in their order, of records that come oldest first."""
+    found: dict[tuple[str, str], Row] = {}
     versions = tracker.versions() or []
     states = _states(tracker, versions)
     for record in records:
@@ -45,7 +54,8 @@ def rows(records: Iterable[Record], tracker: Tracker) -> list[Row]:
         listing = record.listing
         date = str(record.about["as_of"] or max(listing, default=""))[:10]
         files = [file for part in listing.values() for file in part]
-        found[date] = Row(
+        row = Row(
+            inbox=record.inbox,
             date=date,
             run_id=record.run_id,
             commit=record.commit,
@@ -55,7 +65,19 @@ def rows(records: Iterable[Record], tracker: Tracker) -> list[Row]:
             metrics=dict(record.about["metrics"]),
             state=", ".join(state),
         )
-    return [found[date] for date in sorted(found)]
+        place = (row.inbox, date)
+        if place not in found or _rank(row) <= _rank(found[place]):
+            found[place] = row
+    return [found[place] for place in sorted(found)]
+
+
+def _rank(row: Row) -> int:
+    return next((number for number, state in enumerate(_STATES) if state in row.state.split(", ")), len(_STATES))
+
+
+def by_inbox(found: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each inbox: numbers of one say nothing of another's."""
+    return {inbox: [row for row in found if row.inbox == inbox] for inbox in dict.fromkeys(row.inbox for row in found)}
 
 
 def _states(tracker: Tracker, versions: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str]:
@@ -82,15 +104,23 @@ def chosen(found: Sequence[Row], pipeline: Pipeline, asked: str) -> list[str]:
     return names
 
 
-def table(found: Sequence[Row], names: Sequence[str]) -> Table:
-    """For the terminal."""
-    shown = Table()
-    for column in ("date", "arrival dates", "files", "MB", *names, "model"):
-        shown.add_column(column, justify="left" if column in ("date", "model") else "right")
+def table(inbox: str, found: Sequence[Row], names: Sequence[str]) -> Table:
+    """One inbox's rows for the terminal; three numbers fit into 80 columns."""
+    shown = Table(title=inbox, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("date", "dates", "files", "MB", *map(_heading, names), "model"):
+        words = column in ("date", "model")
+        shown.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=column == "date")
     for row in found:
         values = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in names)
         shown.add_row(row.date, str(row.partitions), str(row.files), f"{row.size / 1e6:.1f}", *values, row.state)
     return shown
+
+
+def _heading(name: str) -> str:
+    """A number's name over several lines, broken behind its underscores."""
+    return "\n".join(
+        line.replace("_ ", "_") for line in textwrap.wrap(name.replace("_", "_ "), 9, break_long_words=False)
+    )
 
 
 def write_csv(found: Sequence[Row], names: Sequence[str], file: Path) -> None:
@@ -98,38 +128,50 @@ def write_csv(found: Sequence[Row], names: Sequence[str], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["date", "run", "commit", "partitions", "files", "bytes", *names, "model"])
+        writer.writerow(["date", "run", "commit", "partitions", "files", "bytes", *names, "model", "inbox"])
         for row in found:
             values = (row.metrics.get(name, "") for name in names)
-            writer.writerow([row.date, row.run_id, row.commit, row.partitions, row.files, row.size, *values, row.state])
+            about = [row.date, row.run_id, row.commit, row.partitions, row.files, row.size]
+            writer.writerow([*about, *values, row.state, row.inbox])
 
 
 def plot(found: Sequence[Row], names: Sequence[str], title: str, file: Path) -> None:
-    """Numbers over dates as lines, files as bars below; a champion's points are stars.
+    """A panel for each number over dates, the files below; a line an inbox; a champion's points are stars.
 
-    A number with an interval (``auc`` with ``auc_low`` and ``auc_high``) has it shaded.
+    A number with an interval (``auc`` with ``auc_low`` and ``auc_high``) has it as a bar.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    places = range(len(found))
-    for name in names:
-        known = [(place, row) for place, row in enumerate(found) if name in row.metrics]
-        [line] = upper.plot([p for p, _ in known], [r.metrics[name] for _, r in known], marker="o", label=name)
-        ends = [(p, r.metrics.get(f"{name}_low"), r.metrics.get(f"{name}_high")) for p, r in known]
-        band = [end for end in ends if None not in end]
-        if band:
-            upper.fill_between(*zip(*band, strict=True), color=line.get_color(), alpha=0.15, linewidth=0)
-        stars = [(p, r.metrics[name]) for p, r in known if "champion" in r.state]
-        if stars:
-            upper.plot(*zip(*stars, strict=True), linestyle="", marker="*", markersize=15, color=line.get_color())
-    upper.set_title(f"{title}  (★: its model became champion)")
-    upper.grid(alpha=0.3)
-    if names:
-        upper.legend()
-    lower.bar(places, [row.files for row in found], color="0.7")
-    lower.set_ylabel("files")
-    lower.set_xticks(list(places), [row.date for row in found], rotation=30, ha="right")
+    figure = Figure(figsize=(9, 2.2 * len(names) + 2.4), layout="constrained")
+    panels = figure.subplots(len(names) + 1, 1, sharex=True, squeeze=False)[:, 0]
+    dates = sorted({row.date for row in found})
+    inboxes = by_inbox(found)
+    for number, (inbox, rows_of) in enumerate(inboxes.items()):
+        shift = (number - (len(inboxes) - 1) / 2) * 0.8 / len(inboxes)
+        for axes, name in zip(panels, names, strict=False):
+            _line(
+                axes, [(dates.index(r.date) + shift / 4, r) for r in rows_of if name in r.metrics], name, f"C{number}"
+            )
+        places = [dates.index(row.date) + shift for row in rows_of]
+        panels[-1].bar(places, [row.files for row in rows_of], 0.8 / len(inboxes), color=f"C{number}", label=inbox)
+    for axes, name in zip(panels, [*names, "files"], strict=True):
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    figure.suptitle(f"{title}  (★: its model is or was champion; bars: 95 % interval)")
+    panels[-1].set_xticks(range(len(dates)), dates, rotation=30, ha="right")
+    if any(inboxes):
+        figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
+
+
+def _line(axes: Any, known: Sequence[tuple[float, Row]], name: str, colour: str) -> None:
+    """One number of one inbox."""
+    axes.plot([place for place, _ in known], [row.metrics[name] for _, row in known], marker="o", color=colour)
+    for place, row in known:
+        ends = [row.metrics[name + end] for end in numbers.ENDS if name + end in row.metrics]
+        if len(ends) == len(numbers.ENDS):
+            axes.vlines(place, *ends, color=colour, alpha=0.4)
+    stars = [(place, row.metrics[name]) for place, row in known if "champion" in row.state]
+    if stars:
+        axes.plot(*zip(*stars, strict=True), linestyle="", marker="*", markersize=15, color=colour)

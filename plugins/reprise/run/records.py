@@ -60,6 +60,11 @@ class Record:
         return str(self.about["run_id"])
 
     @property
+    def inbox(self) -> str:
+        """Where its photographs lay, without the repository's own folder before it; empty where it read none."""
+        return str(self.about.get("inbox") or "").removeprefix(f"{self.repo}/")
+
+    @property
     def name(self) -> str:
         """What the record is called in ``dvc exp show``; without a ref, the run's id."""
         return self.ref.rsplit("/", 1)[-1] or self.run_id
