@@ -18,6 +18,8 @@ def test_the_last_whole_line_is_shown() -> None:
 class Server:
     """Answers with a run whose one task failed, saying this."""
 
+    url = "http://127.0.0.1:8080"
+
     def __init__(self, said: str) -> None:
         self.said = said
 
@@ -43,3 +45,4 @@ def test_a_failed_stages_own_next_command_comes_first(said: str, fix: str) -> No
     error = why_failed(Server(said), "p", "r")  # type: ignore[arg-type]
     assert error.fix.startswith(fix)
     assert error.problem.startswith("p: s failed: stage s failed with exit code 1; last lines:\n")
+    assert error.problem.endswith("\n  page: http://127.0.0.1:8080/dags/p/runs/r/plugin/reprise")

@@ -94,7 +94,10 @@ def why_failed(airflow: Airflow, dag_id: str, run_id: str) -> RepriseError:
             reason = next((line for line in reversed(lines) if line.startswith("Task failed")), "\n".join(lines[-15:]))
             said = reason.split("Exception: ", 1)[-1]
             problem, _, fix = said.partition("\n  next: ")
-            return RepriseError(f"{dag_id}: {task['task_id']} failed: {problem}", fix.strip() or way_out(problem))
+            page = f"{airflow.url}/dags/{dag_id}/runs/{run_id}/plugin/reprise"
+            return RepriseError(
+                f"{dag_id}: {task['task_id']} failed: {problem}\n  page: {page}", fix.strip() or way_out(problem)
+            )
     return RepriseError(f"{dag_id}: run {run_id} failed without a failed task (was it cancelled?)", "make status")
 
 
