@@ -18,7 +18,7 @@ from reprise.errors import BadInput, RepriseError
 from reprise.machine import services
 from reprise.messages import GATE, OPEN, RECORD
 from reprise.pipeline import manifest, params
-from reprise.settings import ROOT, Settings
+from reprise.settings import PIPELINE, ROOT, Settings
 from reprise.settings import load as load_settings
 from reprise.sources.stores import absolute
 
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pipeline_argument(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--pipeline", default="pipelines/faces", help="folder of the pipeline (default: %(default)s)")
+    command.add_argument("--pipeline", default=PIPELINE, help="folder of the pipeline (default: %(default)s)")
 
 
 def _run_arguments(run: argparse.ArgumentParser) -> None:
@@ -204,6 +204,7 @@ def _history(settings: Settings, args: argparse.Namespace) -> None:
 
 def _status(settings: Settings, _: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
+    from reprise.commands.latest import latest
     from reprise.tracking.unsent import left
 
     if not services.running(settings):
@@ -213,9 +214,7 @@ def _status(settings: Settings, _: argparse.Namespace) -> None:
     console.print(f"Airflow {settings.airflow}   MLflow {settings.mlflow}")
     if waiting := len(list(left(settings))):
         console.print(f"{waiting} runs and stages wait to be sent to MLflow; the next run does, or make up")
-    runs = Airflow(settings.airflow).call("GET", "dags/~/dagRuns", params={"limit": 10, "order_by": "-run_after"})
-    for run in runs["dag_runs"]:
-        console.print(f"{run['dag_id']:<12} {run['dag_run_id']:<34} {run['state']:<8} {run['duration'] or 0:.0f} s")
+    console.print(latest(Airflow(settings.airflow)))
 
 
 def _compare(settings: Settings, args: argparse.Namespace) -> None:

@@ -108,13 +108,24 @@ class Airflow:
 
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[str]:
         """The lines of one try's log."""
+        return [_line(entry) for entry in self._log(dag_id, run_id, task_id, attempt)]
+
+    def printed(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[str]:
+        """The lines of one try's log that the stage or we wrote, not Airflow."""
+        entries = self._log(dag_id, run_id, task_id, attempt)
+        return [_line(e) for e in entries if isinstance(e, dict) and _is_ours(str(e.get("logger")))]
+
+    def _log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[Any]:
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{attempt}"
-        content = self.call("GET", path, headers={"Accept": "application/json"})["content"]
-        return [_line(entry) for entry in content]
+        return list(self.call("GET", path, headers={"Accept": "application/json"})["content"])
 
 
 def _run(dag_id: str, run_id: str) -> str:
     return f"dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _is_ours(logger: str) -> bool:
+    return logger == "task.stdout" or logger.startswith("reprise.")
 
 
 def _line(entry: Any) -> str:

@@ -14,6 +14,8 @@ from reprise.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository this package lies in."""
+PIPELINE = "pipelines/faces"
+"""The folder of the pipeline that a command means which names none."""
 _ADDRESSES = "addresses.json"
 
 

@@ -75,3 +75,16 @@ def test_what_cannot_be_asked_is_not_taken_for_nothing_said(
     else:
         with pytest.raises(RepriseError, match="refused"):
             airflow.xcom("d", "r", "t")
+
+
+def test_what_the_stage_printed_is_told_from_what_airflow_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        ("airflow.task.operators.reprise.stage.operator.StageOperator", "Starting docker container"),
+        ("reprise.stage.printed", "epoch 1"),
+        ("task", "Pushing xcom"),
+    )
+    log = {"content": [{"logger": logger, "event": event} for logger, event in said]}
+    monkeypatch.setattr(Airflow, "call", lambda *_, **__: log)
+    airflow = Airflow("http://airflow")
+    assert airflow.printed("d", "r", "t", 1) == ["epoch 1"]
+    assert len(airflow.log("d", "r", "t", 1)) == 3

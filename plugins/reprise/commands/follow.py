@@ -65,9 +65,9 @@ def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, A
 def _say_progress(
     airflow: Airflow, dag_id: str, run_id: str, task: Mapping[str, Any], console: Console, said: str
 ) -> str:
-    """The task's last line, unless it was ``said`` before; returns it."""
+    """What the task said last, unless it was ``said`` before; returns it."""
     try:
-        lines = airflow.log(dag_id, run_id, task["task_id"], task["try_number"])
+        lines = airflow.printed(dag_id, run_id, task["task_id"], task["try_number"])
     except RepriseError:  # progress is not worth the run's end: a log may be too long to be sent in time
         return said
     last = last_line(lines)

@@ -1,6 +1,7 @@
 """What a run has come to, in the terminal: the numbers that matter most, and where to look."""
 
 import os
+import shlex
 
 from rich.console import Console
 
@@ -9,7 +10,7 @@ from reprise.pipeline.stages import Pipeline
 from reprise.run import numbers
 from reprise.run.opening import Request
 from reprise.run.results import fetch
-from reprise.settings import Settings
+from reprise.settings import PIPELINE, Settings
 from reprise.tracking.mlflow_server import Tracker
 from reprise.tracking.wandb_run import wandb_place
 
@@ -28,7 +29,7 @@ def say(
     :param took: seconds from the trigger to the end.
     """
     commit = recorded["commit"][:12]
-    for line in numbers.lines(pipeline, recorded["metrics"], f"git show {commit}, dvc exp show, MLflow"):
+    for line in numbers.lines(pipeline, recorded["metrics"], f"git show {commit}, .venv/bin/dvc exp show, MLflow"):
         console.print(f"  {line}")
     places = {"Airflow": f"{settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}"}
     if recorded["mlflow"]:
@@ -37,7 +38,7 @@ def say(
         places["W&B"] = wandb_place(settings, recorded["wandb"])
     files = fetch(settings, request, pipeline, recorded["commit"])
     places |= {name: os.path.relpath(file) for name, file in files.items()}
-    places["again"] = f"git show {commit}  ·  dvc exp show"
+    places["again"] = _again(settings, request, commit)
     if judged:
         places["champion"] = f"{judged['verdict']}: {judged['reason']}"
     name = recorded["ref"].rsplit("/", 1)[-1]
@@ -45,3 +46,10 @@ def say(
     width = max(map(len, places))
     for what, where in places.items():
         console.print(f"  {what:<{width}}  {where}")
+
+
+def _again(settings: Settings, request: Request, commit: str) -> str:
+    """The command that makes the run again, beside the clone and without Airflow."""
+    given = {"INBOX": request.inbox or settings.inbox, "PIPELINE": request.pipeline}
+    asked = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value != PIPELINE)
+    return f"git worktree add ../again-{commit} {commit} && make -C ../again-{commit} repro {asked}".rstrip()

@@ -1,5 +1,6 @@
 """One stage of dvc.yaml as one Airflow task: pull, run in a sandboxed container, commit, push."""
 
+import logging
 import os
 import re
 import time
@@ -85,8 +86,8 @@ class StageOperator(DockerOperator):
 
     @cached_property
     def printed(self) -> Output:
-        """What the container prints, into the task's log."""
-        return Output(partial(self.log.info, "%s"))
+        """What the container prints, into the task's log; by a name of its own, which tells it from Airflow's words."""
+        return Output(partial(logging.getLogger("reprise.stage.printed").info, "%s"))
 
     @cached_property
     def hook(self) -> DockerHook:
