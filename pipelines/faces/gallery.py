@@ -96,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a Parquet file, or a folder of them")
     parser.add_argument("--out", type=Path, required=True, help="the page to write")
+    parser.add_argument("--name", help="what the page calls them (their path)")
     parser.add_argument("--most", type=int, default=300, help="show so many rows at most, evenly chosen (300)")
     args = parser.parse_args()
     rows, columns = read(tables(args.data))
@@ -106,7 +107,7 @@ def main() -> None:
     shown = sections.sample(rows, args.most, 1)
     need(partitions.file(folder, row["partition"]) for row in shown)
     page = pages.render(
-        "gallery.html.jinja", name=str(args.data), count=len(rows), groups=groups(shown, folder, column)
+        "gallery.html.jinja", name=args.name or str(args.data), count=len(rows), groups=groups(shown, folder, column)
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(page, encoding="utf-8")

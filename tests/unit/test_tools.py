@@ -164,6 +164,7 @@ def test_a_record_and_itself_have_no_differences(settings: Settings, capfd: pyte
 def test_a_gallery_of_a_runs_output_brings_its_pictures(settings: Settings) -> None:
     page = tools.gallery(settings, FACES, "data/rejects/detect", "one").read_text()
     assert page.count('<img src="data:image/jpeg') == 1 and "no_face (1)" in page
+    assert "<h1>Faces: data/rejects/detect of faces-one</h1>" in page
     latest = tools.gallery(settings, FACES, "data/photos/2026-11-15.parquet", None).read_text()
     assert latest.count('<img src="data:image/jpeg') == 1 and "Dan (1)" in latest
 

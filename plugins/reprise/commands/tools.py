@@ -52,19 +52,22 @@ def gallery(settings: Settings, pipeline: str, data: str, run: str | None) -> Pa
     """
     if not data:
         raise BadInput("DATA= names no data to show", _example(settings, pipeline, run))
-    page = settings.var / "pages" / f"gallery-{slug(data)}.html"
+    pages = settings.var / "pages"
     here = [path for path in (Path(data), ROOT / pipeline / data) if path.exists()]
     if here and not run:
-        _run(pipeline, "gallery.py", [str(here[0].resolve()), "--out", str(page)], [])
+        page = pages / f"gallery-{slug(data)}.html"
+        _run(pipeline, "gallery.py", [str(here[0].resolve()), "--name", data, "--out", str(page)], [])
         return page
     record = records.find(settings.origin, run) if run else next(iter(_latest(settings, pipeline)), None)
     if record is None or not any(_below(data, path) for path in record.outs):
         known = f"; {record.name} has {', '.join(sorted(record.outs))}" if record else ", and there is no run yet"
         raise BadInput(f"{data} is neither on the disk nor an output of a run{known}", "make gallery DATA=PATH RUN=RUN")
+    page = pages / f"gallery-{record.name}-{slug(data)}.html"
     with _clones(settings, [record]) as clones:
         _refuse_missing(clones[0], record, data)
         clones[0].pull([data])
-        _run(record.pipeline, "gallery.py", [str(clones[0].folder / data), "--out", str(page)], clones)
+        arguments = [str(clones[0].folder / data), "--name", f"{data} of {record.name}", "--out", str(page)]
+        _run(record.pipeline, "gallery.py", arguments, clones)
     return page
 
 
