@@ -132,6 +132,22 @@ def test_what_a_backfill_asks_for() -> None:
         moment("yesterday")
 
 
+def test_the_ids_of_a_backfill_are_whole_in_80_columns() -> None:
+    class Tasks:
+        def tasks(self, *_: str) -> list[dict[str, str]]:
+            return [{"task_id": "a"}, {"task_id": "b"}]
+
+        def xcom(self, _dag: str, _run: str, task: str) -> dict[str, Any]:
+            return {"verdict": "ran" if task == "a" else "cached", "entry": {}}
+
+    ends = {"logical_date": "2026-11-02T00:00:00Z", "data_interval_end": "2026-11-09T00:00:00Z"}
+    run_id = "backfill__2026-11-02T00:00:00+00:00"
+    console = Console(width=80, file=io.StringIO())
+    console.print(backfill.table(Tasks(), [{"dag_id": "p", "dag_run_id": run_id, "state": "success", **ends}]))
+    row = next(line for line in console.file.getvalue().splitlines() if "backfill__" in line)  # type: ignore[attr-defined]
+    assert row.split() == ["2026-11-02", "2026-11-09", run_id, "success", "1", "1"]
+
+
 def test_more_dates_than_a_page_holds() -> None:
     class Paging(Airflow):
         def call(self, method: str, path: str, params: dict[str, Any]) -> Any:

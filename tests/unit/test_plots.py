@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from dvc_render import VegaRenderer
+from dvc.config import Config
+from dvc_render import VegaRenderer, render_html
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / ".dvc" / "plots"
@@ -37,3 +38,10 @@ def test_a_template_is_filled_with_two_revisions(path: str) -> None:
     assert filled["data"]["values"] == points, "the template may use every column"
     for wanted in ("x", "y", "x_label"):
         assert f'"{options[wanted]}"' in text
+
+
+def test_dvcs_page_says_its_encoding(tmp_path: Path) -> None:
+    """DVC's own says none, and browsers read its minus signs as something else."""
+    template = ROOT / ".dvc" / Config(str(ROOT / ".dvc"))["plots"]["html_template"]
+    page = Path(render_html([], tmp_path / "index.html", template)).read_text()
+    assert '<meta charset="utf-8">' in page and "{plot_divs}" not in page and "{scripts}" not in page

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -138,16 +139,18 @@ def follow(airflow: Airflow, dates: Dates, console: Console) -> list[dict[str, A
 
 def table(airflow: Airflow, found: list[dict[str, Any]]) -> Table:
     """Each date, what it saw and how it ended."""
-    shown = Table(title_justify="left")
-    for column in ("date", "sees what arrived before", "run", "state", "ran", "cached"):
-        shown.add_column(column)
+    shown = Table(
+        box=SIMPLE_HEAD, padding=0, caption="before: it sees what had arrived by then", caption_justify="left"
+    )
+    for column in ("date", "before", "run", "state", "ran", "cached"):  # an id of 36 letters fits into 80 columns
+        shown.add_column(column, overflow="fold", justify="right" if column in ("ran", "cached") else "left")
     for run in found:
         dag_id, run_id = run["dag_id"], run["dag_run_id"]
         done = [airflow.xcom(dag_id, run_id, task["task_id"]) for task in airflow.tasks(dag_id, run_id)]
         verdicts = [one["verdict"] for one in done if isinstance(one, dict) and "entry" in one]
         shown.add_row(
             run["logical_date"][:10],
-            run["data_interval_end"][:16].replace("T", " "),
+            run["data_interval_end"][:16].replace("T", " ").removesuffix(" 00:00"),
             run_id,
             run["state"],
             str(verdicts.count("ran")),
