@@ -52,9 +52,9 @@ def main() -> None:
     lines = list(crossed(measured, params))
     if lines and params.crossed == "stop":
         raise SystemExit(
-            f"data_gate: the data cross {len(lines)} limit{'s' * (len(lines) > 1)}: {'; '.join(lines)}\n"
             f"data_gate: rejected: {rejected(REJECTS) or 'none'}; results/data.html shows them (the run's page in Airflow,"
             " tab Reprise)\n"
+            f"data_gate: the data cross {len(lines)} limit{'s' * (len(lines) > 1)}: {'; '.join(lines)}\n"
             '  next: mend the data, or go on without limits: make run PARAMS="data_gate.crossed=warn"'
         )
     for line in lines:

@@ -87,6 +87,7 @@ def main() -> None:
         "data.html.jinja",
         measured=measure(clean, sum(map(len, rejects.values()))),
         table=table,
+        arrived=sections.arrived(table),
         growth=[growth(table), faces_per_identity(clean)],
         measurements=measurements(aligned, clean, limits),
         detections=sections.detections(DATA, photos, faces, aligned, params.photographs, params.seed),

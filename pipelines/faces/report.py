@@ -91,6 +91,11 @@ def span(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.3f} – {high:.3f}"
 
 
+def told(value: float | None) -> float | str:
+    """A number, or that there was nothing to make it of."""
+    return "no such pairs" if value is None else value
+
+
 def quality_section() -> list[Row]:
     """The rows of results/quality.csv for people."""
     return [
@@ -99,10 +104,10 @@ def quality_section() -> list[Row]:
             "from": f"{row['least']:.3g}",
             "to": f"{row['most']:.3g}",
             "pairs": int(row["pairs"]),
-            "AUC": row["auc"],
-            "95 % interval": span(row["auc_low"], row["auc_high"]),
-            "TAR at the threshold": row["tar"],
-            "FAR at the threshold": row["far"],
+            "AUC": told(row["auc"]),
+            "95 % interval": span(row["auc_low"], row["auc_high"]) or "too few people",
+            "TAR at the threshold": told(row["tar"]),
+            "FAR at the threshold": told(row["far"]),
         }
         for row in read_csv("quality")
     ]
@@ -133,16 +138,25 @@ def over_section(metrics: Row) -> list[str]:
     ]
 
 
+def one_of_each_couple(rows: list[Row], place: dict[str, Row]) -> list[Row]:
+    """The first pair of each two people: one look-alike would fill the page."""
+    first: dict[frozenset[str], Row] = {}
+    for row in rows:
+        first.setdefault(frozenset(place[row[end]]["identity"] for end in ("key_a", "key_b")), row)
+    return list(first.values())
+
+
 def verification_section(params: Params, pairs: list[Row], split: list[Row], metrics: Row) -> Row:
     """Curves and the pairs that the model gets most wrong."""
     same = np.array([row["same"] for row in pairs])
     scores = {name: np.array([row[column] for row in pairs]) for name, column in COLUMNS.items()}
     order = sorted(pairs, key=lambda row: (row["score"], row["key_a"], row["key_b"]))
+    place = {row["key"]: row for row in split}
+    different = [row for row in reversed(order) if not row["same"]]
     hardest = {
         "same": [row for row in order if row["same"]][: params.pairs],
-        "different": [row for row in reversed(order) if not row["same"]][: params.pairs],
+        "different": one_of_each_couple(different, place)[: params.pairs],
     }
-    place = {row["key"]: row for row in split}
     faces = [place[row[end]] for rows in hardest.values() for row in rows for end in ("key_a", "key_b")]
     images = sections.fetch(DATA / "aligned", "key", faces)
 
@@ -179,12 +193,14 @@ def main() -> None:
     split = list(partitions.read(DATA / "split.parquet"))
     pairs = list(partitions.read(RESULTS / "pairs.parquet"))
     metrics = json.loads((RESULTS / "metrics.json").read_text())
+    table = sections.data_table(photos, faces, clean, rejects)
     page = pages.render(
         "report.html.jinja",
+        arrived=sections.arrived(table),
         metrics=metrics,
         numbers=numbers_section(metrics),
         export=json.loads((RESULTS / "export.json").read_text()),
-        data=sections.data_table(photos, faces, clean, rejects),
+        data=table,
         detections=sections.detections(DATA, photos, faces, aligned, params.photographs, params.seed),
         kept=sections.kept(DATA, clean, params.faces, params.seed),
         rejects=[

@@ -245,7 +245,11 @@ def test_the_report_is_one_page_with_everything_inside(chain: tuple[Path, dict[s
     metrics = json.loads((chain[0] / "results" / "metrics.json").read_text())
     assert f"<b>{metrics['verification_accuracy']:.3f}</b>" in page
     pictures = re.findall(r'<img src="([^"]{0,30})', page)
-    assert len(pictures) >= 12 + 48 + 1 + 4 + 3 + 2 * 2 * 12
+    assert len(pictures) >= 12 + 48 + 1 + 4 + 3 + 2 * 12
+    assert "photographs that arrived " in page
+    different = page.partition("Hardest pairs of different people")[2].partition("</section>")[0]
+    couples = re.findall(r"<figcaption>-?[\d.]+ (.+) / (.+)</figcaption>", different)
+    assert couples and len({frozenset(couple) for couple in couples}) == len(couples)
     assert all(source.startswith("data:image/") for source in pictures)
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     for reason in (

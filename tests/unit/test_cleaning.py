@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
 
+from facelib import sections
 from facelib.cleaning import RULES, Decision, Decisions, near_pairs
 from facelib.cleaning import decide as decide_and_measure
 from facelib.measures import TEXTURE_BYTES
@@ -221,3 +222,13 @@ def test_two_photographs_of_one_key_are_named() -> None:
     twice = {**face(3), "key": "2026-11-01/a", "partition": "2026-11-01"}
     with pytest.raises(SystemExit, match=r"2026-11-01/a and a of 2026-11-01 are both called 2026-11-01/a; rename"):
         refuse_same_keys([*faces, {**twice, "path": "2026-11-01/a"}, {**twice, "path": "a"}])
+
+
+def test_a_number_is_told_apart_from_the_limit_that_it_missed() -> None:
+    def told(measured: float, limit: float) -> str:
+        return sections.decision({"measured": measured, "threshold": limit})
+
+    assert told(29.97, 30) == "29.97 (limit 30)"
+    assert told(230.00012, 230) == "230.0001 (limit 230)"
+    assert told(0.0123456, 0.02) == "0.0123 (limit 0.02)"
+    assert told(1.0, 1.0) == "1 (limit 1)"

@@ -46,6 +46,13 @@ def test_what_a_task_says_is_text(client: TestClient, monkeypatch: pytest.Monkey
     assert "script-src 'nonce-" in page.headers["Content-Security-Policy"]
 
 
+def test_a_failed_stage_says_why_before_anything_is_opened(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = "stage a failed with exit code 1; last lines:\nread 3\nValueError: no faces"
+    show(monkeypatch, opened(Task("a", "failed", problem=problem)))
+    page = client.get(RUN).text
+    assert "<summary>ValueError: no faces</summary>" in page and f"<pre>{problem}</pre>" in page
+
+
 def test_links_name_no_host_and_keep_a_proxys_prefix(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes as localhost is not logged in at 127.0.0.1."""
     show(monkeypatch, opened(Task("a", "success")))

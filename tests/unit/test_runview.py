@@ -5,7 +5,7 @@ from typing import Any
 from reprise.messages import Done
 from reprise.pipeline.params import about
 from reprise.pipeline.stages import Artifact, Out, Pipeline, Stage
-from reprise.ui.runview import Facts, Task, changed_params, environment, outputs, stage_rows, why_ran
+from reprise.ui.runview import Facts, Task, changed_params, environment, gist, outputs, stage_rows, why_ran
 
 PIPELINE = Pipeline(
     "pipelines/p",
@@ -68,6 +68,20 @@ def test_a_failed_task_says_what_it_said_and_one_that_said_nothing_too() -> None
     lost = stage_rows(facts({"a": Task("a", "failed")}, {}, state="failed"), None)
     assert "marked failed, killed or lost" in lost[0].why
     assert not run.running
+
+
+def test_the_gist_of_a_failure_is_the_line_that_says_the_reason() -> None:
+    trace = (
+        'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    x[0]\n    ~^^^\nIndexError: no x'
+    )
+    failed = "stage a failed with exit code 1; last lines:\n"
+    assert gist(failed + trace) == "IndexError: no x"
+    assert gist(f"{failed}a: 3 of 4\na: the data cross a limit\n  next: mend them") == "a: the data cross a limit"
+    killed = "stage a was killed (exit code 137: out of memory)"
+    assert gist(f"{killed}; last lines:\nepoch 3") == killed
+    assert gist("no image stages:1\n  next: make image") == "no image stages:1"
+    assert gist("; ".join(f"{n}.csv changed" for n in range(3))) == "0.csv changed; 1.csv changed; 2.csv changed"
+    assert gist("; ".join(f"{n:03}.csv changed" for n in range(12))).endswith("; 008.csv changed and 3 more")
 
 
 def test_before_open_has_ended_the_tasks_are_shown_as_they_are() -> None:

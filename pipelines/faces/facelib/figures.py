@@ -42,13 +42,18 @@ def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _legend(figure: Figure) -> None:
+    """Above the axes: there is always something to lie on inside them."""
+    figure.legend(loc="outside upper right", ncols=3, frameon=False)
+
+
 def curve(rows: Sequence[Mapping[str, float]], lines: Mapping[str, str], ylabel: str) -> str:
     """Columns over `epoch`; `lines` maps column to its name in the legend."""
     figure, axes = _axes("epoch", ylabel)
     for (column, name), colour in zip(lines.items(), (TRAINED, PIXELS, UNTRAINED), strict=False):
         axes.plot([row["epoch"] for row in rows], [row[column] for row in rows], color=colour, label=name)
     if len(lines) > 1:
-        axes.legend(frameon=False)
+        _legend(figure)
     return _uri(figure)
 
 
@@ -59,7 +64,7 @@ def roc(scores: Mapping[str, NDArray[np.floating]], same: NDArray[np.bool_]) -> 
         axes.step(*verification.thinned_roc(values, same), color=colour, label=name, where="post")
     axes.set_xscale("log")
     axes.set_ylim(0, 1.02)
-    axes.legend(loc="upper left", frameon=False)
+    _legend(figure)
     return _uri(figure)
 
 
@@ -70,7 +75,7 @@ def histogram(scores: NDArray[np.floating], same: NDArray[np.bool_], threshold: 
     axes.hist(scores[~same], bins.tolist(), color=PIXELS, alpha=0.65, label="different people")
     axes.hist(scores[same], bins.tolist(), color=TRAINED, alpha=0.65, label="same person")
     axes.axvline(threshold, color=INK, linewidth=1, linestyle=":", label=f"threshold {threshold:.3f}")
-    axes.legend(frameon=False)
+    _legend(figure)
     return _uri(figure)
 
 
@@ -82,7 +87,7 @@ def calibration(rows: Sequence[Mapping[str, Any]]) -> str:
     axes.plot(
         [row["predicted"] for row in found], [row["observed"] for row in found], "o-", color=TRAINED, label="test pairs"
     )
-    axes.legend(loc="upper left", frameon=False)
+    _legend(figure)
     return _uri(figure)
 
 
@@ -94,7 +99,7 @@ def growth(dates: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
     shown = np.unique(np.linspace(0, len(dates) - 1, min(len(dates), 5)).round().astype(int)).tolist()
     axes.set_xticks(shown, [dates[place] for place in shown])
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    _legend(figure)
     return _uri(figure)
 
 
@@ -116,5 +121,5 @@ def measurement(
     for limit in limits:
         axes.axvline(limit, color=INK, linewidth=1, linestyle=":", label=f"limit {limit:g}")
     if limits:
-        axes.legend(frameon=False)
+        _legend(figure)
     return _uri(figure)

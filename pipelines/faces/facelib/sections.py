@@ -75,6 +75,14 @@ def data_table(photos: list[Row], faces: list[Row], clean: list[Row], rejects: M
     return [*rows, {"partition": "all", **everyone, **{key: table.total() for key, table in tables.items()}}]
 
 
+def arrived(table: list[Row]) -> str:
+    """What a `data_table` is of, in words."""
+    dates = [row["partition"] for row in table[:-1]]
+    when = f"on {len(dates)} dates, {dates[0]} to {dates[-1]}" if len(dates) > 1 else "".join(dates)
+    count = table[-1]["photographs"] + table[-1]["download rejects"]
+    return f"{count:,} photographs that arrived {when}".strip()
+
+
 def detections(data: Path, photos: list[Row], faces: list[Row], aligned: list[Row], count: int, seed: int) -> list[Row]:
     """Photographs with their boxes: half with several faces where there are any."""
     side = {(row["partition"], row["path"]): row["face_px"] for row in aligned}
@@ -140,7 +148,12 @@ def decision(row: Row) -> str:
     """The number that a face was dropped for, as far as its reason has one."""
     if row["measured"] is None:
         return row["identity"] or "no name"
-    return f"{row['measured']:.3g} (limit {row['threshold']:.3g})"
+    measured, limit = row["measured"], row["threshold"]
+    for digits in range(3, 8):  # 29.97 is not to read as 30 beside a limit of 30
+        number, beside = f"{measured:.{digits}g}", f"{limit:.{digits}g}"
+        if number != beside or measured == limit:
+            break
+    return f"{number} (limit {limit:.7g})"
 
 
 def kept(data: Path, clean: list[Row], count: int, seed: int) -> list[str]:

@@ -4,6 +4,7 @@ Built from what the tasks hand each other, so that a running or failed run is sh
 """
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,6 +90,8 @@ class StageRow:
     verdict: str
     """cached, ran, failed, running, or Airflow's word."""
     why: str
+    gist: str
+    """``why`` in a line or two; the same where it is no longer."""
     seconds: Mapping[str, float]
     device: str
     ins: list[Data]
@@ -113,13 +116,15 @@ def stage_rows(run: Facts, before: Facts | None) -> list[StageRow]:
         old = before.done[task_id]["entry"] if before and task_id in before.done else None
         judged = run.judged if task_id == GATE and task.state == "success" else None
         entry: Entry = done["entry"] if done else {}
+        why = judged["reason"] if judged else _why(task, done, old)
         rows.append(
             StageRow(
                 task=task,
                 name=stage.name if stage else task_id,
                 about=stage.desc if stage else _ABOUT.get(task_id, ""),
                 verdict=_verdict(task, done, judged),
-                why=judged["reason"] if judged else _why(task, done, old),
+                why=why,
+                gist=why if judged else gist(why),
                 seconds=done["seconds"] if done else {},
                 device=done["device"] if done else "",
                 ins=_data(entry.get("deps", ()), (old or {}).get("deps", ())),
@@ -127,6 +132,25 @@ def stage_rows(run: Facts, before: Facts | None) -> list[StageRow]:
             )
         )
     return rows
+
+
+_MOST = 160
+"""Letters of a gist that is made of several reasons."""
+
+
+def gist(why: str) -> str:
+    """Of what a failed stage printed, the line that says the reason; of many reasons, the first ones."""
+    said = re.split(r"\n\s*next: ", why)[0]
+    head, _, printed = said.partition("; last lines:\n")
+    lines = [line for line in printed.splitlines() if line.strip() and not line.startswith(" ")]
+    if lines and "was killed" not in head:
+        return lines[-1]
+    reasons = head.strip().split("\n")[0].split("; ")
+    shown = [
+        reason for place, reason in enumerate(reasons) if not place or len("; ".join(reasons[: place + 1])) < _MOST
+    ]
+    more = len(reasons) - len(shown)
+    return "; ".join(shown) + (f" and {more} more" if more else "")
 
 
 _ABOUT = {
