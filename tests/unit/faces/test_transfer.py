@@ -7,7 +7,7 @@ import pytest
 import requests
 from web import web
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "pipelines" / "faces"))
 
 from facelib import transfer
 

@@ -14,7 +14,7 @@ import pytest
 from facelib import protocol
 from facelib.protocol import Line, Photograph
 
-PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+PIPELINE = Path(__file__).resolve().parents[3] / "pipelines" / "faces"
 PAIRS = """2 2
 Abdullah_Gul\t1\t3
 Adrien_Brody\t2\t4

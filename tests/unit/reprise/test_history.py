@@ -191,7 +191,7 @@ def test_failed_dates_are_named_with_the_way_to_run_them_again() -> None:
 
 
 def test_make_hands_its_variables_on() -> None:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     asked = [
         "backfill",
         "FROM=2026-11-01",

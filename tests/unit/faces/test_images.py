@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+PIPELINE = Path(__file__).resolve().parents[3] / "pipelines" / "faces"
 sys.path.insert(0, str(PIPELINE))
 
 from facelib import images
 
-ODD = Path(__file__).resolve().parents[3] / "shared" / "data" / "odd-images"
+ODD = Path(__file__).resolve().parents[4] / "shared" / "data" / "odd-images"
 odd_images = pytest.mark.skipif(not ODD.is_dir(), reason="needs ../shared/data/odd-images")
 
 

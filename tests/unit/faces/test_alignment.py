@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "pipelines" / "faces"))
 
 from facelib import alignment, measures
 from facelib.alignment import TEMPLATE

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from web import web
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "pipelines" / "faces"))
 
 from facelib.fetch import Fetcher, in_order
 from facelib.inbox import Missing

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 SCRIPT = """
 import sys
 if sys.argv[2] == "with":

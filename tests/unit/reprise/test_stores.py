@@ -20,7 +20,7 @@ from reprise.sources import connection
 from reprise.sources.inbox import list_inbox
 from reprise.sources.stores import absolute, open_store
 
-PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+PIPELINE = Path(__file__).resolve().parents[3] / "pipelines" / "faces"
 sys.path.insert(0, str(PIPELINE))
 
 KEYS = {"key": "AKIATEST", "secret": "very-secret"}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "pipelines" / "faces"))
 
 from facelib import partitions
 

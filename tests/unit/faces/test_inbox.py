@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from web import web
 
-PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+PIPELINE = Path(__file__).resolve().parents[3] / "pipelines" / "faces"
 sys.path.insert(0, str(PIPELINE))
 
 from facelib import inbox, partitions

@@ -11,7 +11,7 @@ import pytest
 from reprise.errors import DockerUnavailable, RepriseError
 from reprise.machine import buildhost, image
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from web import web
 
-PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+PIPELINE = Path(__file__).resolve().parents[3] / "pipelines" / "faces"
 sys.path.insert(0, str(PIPELINE))
 
 from lfw.archive import ARCHIVES, Archive, obtain

@@ -24,7 +24,7 @@ from reprise.stage import memo
 from reprise.stage.sandbox import Sandbox
 from reprise.workspace import Workspace
 
-DAYS = Path(__file__).parents[1] / "pipelines/days"
+DAYS = Path(__file__).parents[2] / "pipelines/days"
 TEXTS = {"2026-11-01": "The cat", "2026-11-08": "A dog!", "2026-11-15": "the horse", "2026-11-22": "Two dogs, two cats"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines" / "faces"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "pipelines" / "faces"))
 
 from facelib import splitting
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+PIPELINE = Path(__file__).resolve().parents[3] / "pipelines" / "faces"
 sys.path.insert(0, str(PIPELINE))
 
 from params import load, schema

@@ -9,7 +9,7 @@ import yaml
 from dvc.config import Config
 from dvc_render import VegaRenderer, render_html
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / ".dvc" / "plots"
 PLOTS: dict[str, dict[str, Any]] = {
     path: options

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-FACES = Path(__file__).resolve().parents[2] / "pipelines" / "faces"
+FACES = Path(__file__).resolve().parents[3] / "pipelines" / "faces"
 sys.path.insert(0, str(FACES))
 
 from synthetic.inbox import Settings, fill, plan
