@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import requests
 from conftest import WORDS, Stack, until
 
 from reprise import git
@@ -38,16 +39,24 @@ def two_weeks(stack: Stack) -> str:
 def test_a_date_sees_what_had_arrived_by_its_end_and_nothing_of_its_future(stack: Stack, two_weeks: str) -> None:
     assert f"2 dates: {FROM}, {TO}" in two_weeks
     head = git.resolve(stack.root, "HEAD")
-    for end, arrived in (("2026-08-10", ["2026-08-05"]), ("2026-08-17", ["2026-08-05", "2026-08-12"])):
+    seen = ((FROM, "2026-08-10", ["2026-08-05"]), (TO, "2026-08-17", ["2026-08-05", "2026-08-12"]))
+    for begin, end, arrived in seen:
         record = records.find(str(stack.root), f"days-backfill__{end}T00-00-00-00-00")
         assert record.about["as_of"] == f"{end}T00:00:00+00:00"
         assert list(record.listing) == arrived
         assert record.outs["data/texts"]["nfiles"] == len(arrived)
         assert record.about["revision"] == head
+        assert _tags(stack, record.about["mlflow_run"])["logical_date"] == f"{begin}T00:00:00+00:00"
     runs = stack.airflow.call("GET", "dags/days/dagRuns", params={"run_type": "backfill"})["dag_runs"]
     # The folder of DAGs has no versions: a run takes dags/ as it is, and the revision that it was given.
     assert {run["bundle_version"] for run in runs} == {None}
     assert {run["conf"]["revision"] for run in runs} == {head}
+
+
+def _tags(stack: Stack, mlflow_run: str) -> dict[str, str]:
+    address = f"{stack.env['REPRISE_MLFLOW']}/api/2.0/mlflow/runs/get"
+    found = requests.get(address, params={"run_id": mlflow_run}, timeout=30).json()
+    return {tag["key"]: tag["value"] for tag in found["run"]["data"]["tags"]}
 
 
 def test_both_dates_together_worked_once_on_each_partition(stack: Stack, two_weeks: str) -> None:

@@ -101,7 +101,11 @@ def test_taken_port(stack: Stack, tmp_path: Path) -> None:
     other = Stack(stack.root, {**stack.env, "REPRISE_VAR": str(tmp_path)})
     done = other.cli("up", check=False)
     assert done.returncode == 1
-    assert "is taken" in done.stdout and "next:" in done.stdout
+    said = " ".join(done.stdout.split())
+    for name in ("AIRFLOW", "MLFLOW"):
+        address = stack.env[f"REPRISE_{name}"]
+        assert f"port {address.rsplit(':', 1)[1]} for {name.lower()}" in said
+    assert "taken by another program" in said and "next: REPRISE_AIRFLOW=" in said
 
 
 def test_unknown_key_in_a_trigger_is_refused_by_open(stack: Stack) -> None:
