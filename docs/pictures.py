@@ -26,11 +26,11 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
-        _graph(page, run)
         _take(page, f"{run}/plugin/reprise", "run-page.png", "iframe[title=Reprise]")
+        _graph(page, run)
         _form(page, f"{settings.airflow}/dags/{record.about['dag']}")
         _take(page, (settings.var / "runs" / record.run_id / "results/report.html").as_uri(), "report.png", "img")
-        _take(page, f"{settings.mlflow}/#/runs/{record.about['mlflow_run']}", "mlflow.png", "text=Duration")
+        _mlflow(page, f"{settings.mlflow}/#/runs/{record.about['mlflow_run']}")
 
 
 def _take(page: Page, url: str, name: str, awaited: str) -> None:
@@ -42,8 +42,15 @@ def _take(page: Page, url: str, name: str, awaited: str) -> None:
 def _graph(page: Page, run: str) -> None:
     page.goto(run)
     page.get_by_role("button", name="Show Graph").or_(page.get_by_label("Show Graph")).first.click()
+    page.get_by_label("Collapse Details Panel").first.click()
     page.get_by_text("evaluate", exact=True).first.wait_for()
     _shoot(page, "airflow.png")
+
+
+def _mlflow(page: Page, run: str) -> None:
+    page.goto(run)
+    page.get_by_role("button", name="Close").click()  # the assistant's panel
+    _shoot(page, "mlflow.png")
 
 
 def _form(page: Page, dag: str) -> None:
@@ -56,8 +63,7 @@ def _form(page: Page, dag: str) -> None:
 
 def _shoot(page: Page, name: str) -> None:
     """Once everything stands still: animations, graphs that find their place, pictures that load."""
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(5000)  # pages that ask again and again are never idle
     page.screenshot(path=DOCS / name)
     print(DOCS / name)
 
