@@ -12,6 +12,6 @@ ui          pages and links inside Airflow
 commands    what people type, behind __main__
 machine     services and image of this machine
 
-Doors, each the only one to what it opens: workspace (DVC), git, airflow_api (Airflow's REST API),
+Doors, each the only one to what it opens: workspace and lock (DVC), git, airflow_api (Airflow's REST API),
 tracking.mlflow_server (MLflow). Between all: settings, folders, messages, errors. For notebooks: notebook.
 """

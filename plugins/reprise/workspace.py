@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError, TryAgain
+from reprise.lock import as_ours, lock_entry, plain, run_cache_path
 from reprise.messages import Entry
-from reprise.pipeline.stages import Stage
 from reprise.settings import ROOT, Settings
 from reprise.stage.notes import Notes
 
@@ -74,7 +74,7 @@ class Workspace:
         from dvc.repo import Repo
 
         os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-        _log_as_ours()
+        _logas_ours()
         return Repo(str(self.path))
 
     def stage(self, name: str) -> "PipelineStage":
@@ -116,7 +116,7 @@ class Workspace:
         :raises RepriseError: where a declared output is missing.
         """
         stage = self.stage(name)
-        with _as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"), self.repo.lock:
+        with as_ours(f"stage {name}: dvc commit", "write every output that dvc.yaml declares"), self.repo.lock:
             stage.save(run_cache=False)  # DVC's own writing of the run-cache works in the current folder only
             stage.commit()
         return self._remember(stage)
@@ -131,7 +131,7 @@ class Workspace:
         from dvc_data.hashfile.meta import Meta
         from dvc_data.hashfile.tree import Tree
 
-        with _as_ours(f"stage {stage.name}: dvc commit", "write every output that dvc.yaml declares"), self.repo.lock:
+        with as_ours(f"stage {stage.name}: dvc commit", "write every output that dvc.yaml declares"), self.repo.lock:
             for out in stage.outs:
                 folder = Tree()
                 if out.exists:
@@ -153,7 +153,7 @@ class Workspace:
         from dvc.utils.serialize import dumps_yaml
 
         entry = lock_entry(stage)
-        self._runs.write(str(_run_cache_path(stage, entry)), dumps_yaml(entry).encode())
+        self._runs.write(str(run_cache_path(stage, entry)), dumps_yaml(entry).encode())
         return entry
 
     def push(self, name: str, entry: Entry) -> None:
@@ -168,7 +168,7 @@ class Workspace:
         with self._at_remote(f"stage {name}: dvc push", ".venv/bin/dvc push"):
             for odb, objects in stage.get_used_objs().items():
                 self._send(f"stage {name}", objects, odb)
-            self._runs.push([str(_run_cache_path(stage, entry))])
+            self._runs.push([str(run_cache_path(stage, entry))])
 
     def notes(self, kind: str) -> Notes:
         """Small files of one kind, beside DVC's objects in cache and remote."""
@@ -191,12 +191,12 @@ class Workspace:
 
         if stage.is_callback or stage.always_changed:
             return None
-        folder = str(_run_cache_path(stage).parent)
+        folder = str(run_cache_path(stage).parent)
         local = self._runs.local / folder
         if not (local.is_dir() and any(local.iterdir())):
             self._runs.fetch(self._runs.find(folder))
         entries = sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
-        return _plain(load_yaml(str(entries[-1]))) if entries else None
+        return plain(load_yaml(str(entries[-1]))) if entries else None
 
     def missing(self, entries: Iterable[Entry]) -> set[str]:
         """Hashes of outputs that neither this node's cache nor the remote holds; one question for all."""
@@ -306,7 +306,7 @@ class Workspace:
         """Turn errors of a transfer into ours: data that is lost stays lost, a remote that refuses may not for long."""
         from dvc.exceptions import CheckoutError, DownloadError, UploadError
 
-        with _as_ours(what, fix):
+        with as_ours(what, fix):
             try:
                 yield
             except (OSError, DownloadError, UploadError) as error:
@@ -334,7 +334,7 @@ def read_object(md5: str, most: int) -> bytes:
     if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):
         raise ValueError(f"{md5!r} is no md5")
     repo = _own_repo()
-    with _as_ours(f"reading {md5}", ".venv/bin/dvc remote list"):
+    with as_ours(f"reading {md5}", ".venv/bin/dvc remote list"):
         for store in (lambda: repo.cache.local, lambda: repo.cloud.get_remote_odb(None, "get")):
             odb = store()
             path = odb.oid_to_path(md5)
@@ -347,7 +347,7 @@ def read_object(md5: str, most: int) -> bytes:
 
 
 @cache
-def _log_as_ours() -> None:
+def _logas_ours() -> None:
     """Let DVC's warnings go where all messages go, and only those that ask for something.
 
     DVC's own setup writes to stderr, once more each time it is called, and Airflow shows all that comes there as errors.
@@ -371,50 +371,6 @@ def _own_repo() -> "Repo":
     return Repo(str(ROOT))
 
 
-def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: Mapping[str, str]) -> bool:
-    """Set the hashes of a stage's dependencies: its files' own, and ``known`` entries' for other stages' outputs.
-
-    :param producers: dependency path as written in dvc.yaml → the stage that writes it.
-    :returns: False where an output that it reads is not known yet.
-    :raises RepriseError: where a file or parameter that it depends on is not there.
-    """
-    from dvc.stage.loader import StageLoader
-
-    if any(producer not in known for producer in producers.values()):
-        return False
-    outs = {out["path"]: out for producer in producers.values() for out in known[producer]["outs"]}
-    with _as_ours(f"stage {stage.addressing}", "correct deps and params in dvc.yaml, or commit what they name"):
-        for dep in stage.deps:
-            if dep.def_path not in producers:
-                dep.save()
-    lock = lock_entry(stage)
-    lock["deps"] = [outs.get(dep["path"], dep) if dep["path"] in producers else dep for dep in lock["deps"]]
-    StageLoader.fill_from_lock(stage, lock)
-    return all(path in outs for path in producers)
-
-
-def lock_entry(stage: "PipelineStage") -> Entry:
-    """What dvc.lock would say of a stage, with the hashes that are set."""
-    from dvc.stage.serialize import to_single_stage_lockfile
-
-    return _plain(to_single_stage_lockfile(stage))
-
-
-def _run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePosixPath:
-    """Where DVC's run-cache keeps a stage's entry: by the hash of what goes in, then of what came out."""
-    from dvc.stage.cache import _get_cache_hash
-
-    # Not DVC's _get_stage_hash: that reads the dependencies from disk, where they need not be yet.
-    key = _get_cache_hash(lock_entry(stage), key=True)
-    return PurePosixPath(key[:2], key, _get_cache_hash(dict(entry)) if entry else "any")
-
-
-def producers(stage: Stage, stages: Iterable[Stage]) -> dict[str, str]:
-    """Dependency path → the name of the stage that writes it, for those of ``stage``'s that a stage writes."""
-    written = {out.path: other.name for other in stages for out in other.outs}
-    return {dep: written[dep] for dep in stage.deps if dep in written}
-
-
 def _configure(clone: Path, lender: Path | None = None) -> None:
     """Point the clone's DVC at this node's cache and the team's remote, as ROOT's own configuration names them.
 
@@ -432,23 +388,3 @@ def _configure(clone: Path, lender: Path | None = None) -> None:
         conf["core"] = {"remote": name, "autostage": False, "analytics": False, "check_update": False}
         conf["cache"] = {"dir": os.path.join(ROOT, ".dvc", cache), "type": LINKS}
         conf["remote"] = {name: {**theirs["remote"][name]}}
-
-
-def _plain(entry: Any) -> Entry:
-    """Without DVC's ordered and commented containers: JSON values only."""
-    if isinstance(entry, Mapping):
-        return {str(key): _plain(value) for key, value in entry.items()}
-    if isinstance(entry, (list, tuple)):
-        return [_plain(value) for value in entry]  # type: ignore[return-value]
-    return entry
-
-
-@contextmanager
-def _as_ours(what: str, fix: str) -> Iterator[None]:
-    """Turn DVC's errors into ours."""
-    from dvc.exceptions import DvcException
-
-    try:
-        yield
-    except DvcException as error:
-        raise RepriseError(f"{what}: {error}", fix) from error

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from browser import page  # noqa: F401 - a fixture of all tests here
 from letters import Letters
+from repository import commit
 
 from reprise import git
 from reprise.airflow_api import Airflow
@@ -189,13 +190,6 @@ def _clone(root: Path) -> None:
         folder = root / "var/inbox/texts" / date / name
         folder.mkdir(parents=True)
         (folder / "text.txt").write_text(text)
-
-
-def commit(root: Path, message: str) -> str:
-    """Commit everything; returns the hash."""
-    git.git(root, "add", "--all")
-    git.git(root, "-c", "user.name=Test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", message)
-    return git.resolve(root, "HEAD")
 
 
 def free_port() -> int:

@@ -16,7 +16,8 @@ from typing import IO
 import pytest
 import requests
 import yaml
-from conftest import WORDS, Run, Stack, commit, free_port, until
+from conftest import WORDS, Run, Stack, free_port, until
+from repository import commit
 
 from reprise import git
 from reprise.airflow_api import Airflow

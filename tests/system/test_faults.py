@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, WORDS, Run, Stack, commit, docker, until
+from conftest import ROOT, WORDS, Run, Stack, docker, until
+from repository import commit
 
 from reprise.machine.image import image_name
 

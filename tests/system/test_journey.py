@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from browser import open_form, without_chromium
-from conftest import Stack, commit, until
+from conftest import Stack, until
 from playwright.sync_api import Page, expect
+from repository import commit
 
 from reprise import git
 from reprise.run import records

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Run, Stack, commit
+from conftest import ROOT, Run, Stack
+from repository import commit
 
 from reprise import git
 

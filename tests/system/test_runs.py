@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from conftest import WORDS, Run, Stack, commit, docker, until
+from conftest import WORDS, Run, Stack, docker, until
+from repository import commit
 
 from reprise import git
 

@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from conftest import Stack, commit, until
+from conftest import Stack, until
 from letters import Letters
+from repository import commit
 
 pytestmark = pytest.mark.long
 

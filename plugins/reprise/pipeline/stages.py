@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -189,3 +190,9 @@ class Pipeline:
             for stage in data["stages"]
         )
         return cls(data["path"], stages, tuple(Artifact(**artifact) for artifact in data["artifacts"]))
+
+
+def producers(stage: Stage, stages: Iterable[Stage]) -> dict[str, str]:
+    """Dependency path → the name of the stage that writes it, for those of ``stage``'s that a stage writes."""
+    written = {out.path: other.name for other in stages for out in other.outs}
+    return {dep: written[dep] for dep in stage.deps if dep in written}

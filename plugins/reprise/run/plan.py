@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from reprise.lock import hash_inputs
 from reprise.messages import Entry
-from reprise.pipeline.stages import Pipeline, Stage
-from reprise.workspace import Workspace, hash_inputs, producers
+from reprise.pipeline.stages import Pipeline, Stage, producers
+from reprise.workspace import Workspace
 
 
 def plan(workspace: Workspace, pipeline: Pipeline) -> dict[str, Entry]:

@@ -18,9 +18,10 @@ from typing import IO, Any
 
 from docker.types import Mount
 
-from reprise.pipeline.stages import Pipeline, Stage
+from reprise.lock import hash_inputs, lock_entry
+from reprise.pipeline.stages import Pipeline, Stage, producers
 from reprise.settings import Settings
-from reprise.workspace import Workspace, hash_inputs, lock_entry, producers
+from reprise.workspace import Workspace
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from reprise.errors import RepriseError
+from reprise.lock import hash_inputs, lock_entry
 from reprise.messages import Entry
 from reprise.pipeline.manifest import LISTING
-from reprise.pipeline.stages import Pipeline, Stage
+from reprise.pipeline.stages import Pipeline, Stage, producers
 from reprise.sources import inbox
-from reprise.workspace import Workspace, hash_inputs, lock_entry, producers
+from reprise.workspace import Workspace
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage

@@ -23,7 +23,7 @@ from reprise.errors import RepriseError
 from reprise.folders import clear, slug, task_folder
 from reprise.messages import OPEN, PROBLEM, Done, Entry, Opened
 from reprise.pipeline import manifest, params
-from reprise.pipeline.stages import Pipeline, Stage
+from reprise.pipeline.stages import Pipeline, Stage, producers
 from reprise.run import champion
 from reprise.run.plan import find_again
 from reprise.settings import load as load_settings
@@ -41,7 +41,7 @@ from reprise.tracking.unsent import hand_on, send_left
 from reprise.tracking.usage import Usage
 from reprise.tracking.wandb_run import WandbRun, wanted
 from reprise.ui.links import MLflowLink, page_links
-from reprise.workspace import Workspace, producers
+from reprise.workspace import Workspace
 
 _MOST_OF_A_PROBLEM = 4000
 """Characters of an error that go into MLflow's tag, which holds 8000; the end says most."""

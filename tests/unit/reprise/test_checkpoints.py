@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from dvc.fs import LocalFileSystem
+from repository import commit
 
 from reprise import git, workspace
 from reprise.pipeline import manifest
@@ -164,11 +165,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     commit(origin)
     monkeypatch.setattr(workspace, "ROOT", origin)
     return tmp_path
-
-
-def commit(origin: Path) -> None:
-    git.git(origin, "add", "--all")
-    git.git(origin, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
 
 
 def test_a_training_killed_on_one_node_goes_on_on_another_whose_cache_is_empty(place: Path) -> None:

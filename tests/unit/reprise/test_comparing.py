@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import commit
 
 from reprise import git
 from reprise.commands.comparing import ABSENT, compare
@@ -17,15 +18,13 @@ from reprise.run.records import Record
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     git.git(tmp_path, "init", "--quiet", "--initial-branch=main")
-    commit(tmp_path, "train.py", "1")
+    edit(tmp_path, "train.py", "1")
     return tmp_path
 
 
-def commit(repo: Path, name: str, text: str) -> str:
+def edit(repo: Path, name: str, text: str) -> str:
     (repo / name).write_text(text)
-    git.git(repo, "add", name)
-    git.git(repo, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", f"{name} {text}")
-    return git.resolve(repo, "HEAD")
+    return commit(repo, f"{name} {text}")
 
 
 def record(repo: Path, run: str, rate: float, md5: str, metrics: dict[str, float], pipeline: str = "p") -> Record:
@@ -57,7 +56,7 @@ def test_what_differs_is_told_apart_from_what_does_not(repo: Path) -> None:
 
 def test_code_is_named_by_its_commits_and_changed_files(repo: Path) -> None:
     first = record(repo, "run-1", 0.1, "a", {})
-    commit(repo, "train.py", "2")
+    edit(repo, "train.py", "2")
     rows = {table.title: table.rows for table in compare([first, record(repo, "run-2", 0.1, "a", {})])}["code"]
     assert [said.split(" ", 1)[1] for said in rows["revision"]] == ["train.py 1", "train.py 2"]
     assert rows["files changed since the first"] == (ABSENT, "train.py")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from repository import repository
 
 from reprise import git
 from reprise.errors import BadInput, CommandFailed
@@ -10,10 +11,7 @@ from reprise.errors import BadInput, CommandFailed
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
-    git.git(tmp_path, "init", "--quiet", "--initial-branch=main")
-    (tmp_path / "a").write_text("1")
-    git.git(tmp_path, "add", "a")
-    git.git(tmp_path, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    repository(tmp_path)
     return tmp_path
 
 

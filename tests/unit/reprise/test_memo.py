@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import commit
 
 from reprise import git, workspace
 from reprise.errors import BadInput, RepriseError, TryAgain
@@ -102,8 +103,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git.git(origin, "init", "--quiet", "--initial-branch=main")
     (origin / ".dvc").mkdir()
     (origin / ".dvc/config").write_text(f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {tmp_path}/remote\n")
-    git.git(origin, "add", "--all")
-    git.git(origin, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    commit(origin, "one")
     for day, text in TEXTS.items():
         (tmp_path / "inbox" / day).mkdir(parents=True)
         (tmp_path / "inbox" / day / "text.txt").write_text(text)
@@ -207,13 +207,14 @@ def test_an_entry_that_is_not_sound_is_made_again(place: Path) -> None:
 def test_two_at_once_on_one_cache_get_the_same(place: Path) -> None:
     """Processes, as Airflow's tasks are: DVC is not made for threads."""
     script = (
-        "import sys, json; sys.path[:0] = sys.argv[1:3]\n"
+        "import sys, json; sys.path[:0] = sys.argv[1:4]\n"
         "from pathlib import Path; import test_memo; from reprise import workspace\n"
-        "place = Path(sys.argv[3]); workspace.ROOT = place / 'origin'\n"
+        "place = Path(sys.argv[4]); workspace.ROOT = place / 'origin'\n"
         "print(json.dumps(test_memo.Node(place, 'one').run(4)['entries']))\n"
     )
-    plugins = str(Path(workspace.__file__).parents[1])
-    command = [sys.executable, "-c", script, plugins, str(Path(__file__).parent), str(place)]
+    plugins = Path(workspace.__file__).parents[1]
+    here, tests = Path(__file__).parent, Path(__file__).parents[2]
+    command = [sys.executable, "-c", script, *map(str, (plugins, here, tests, place))]
 
     def run(_: int) -> Any:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

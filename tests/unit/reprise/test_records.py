@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from repository import repository
 
 from reprise import git
 from reprise.errors import BadInput
@@ -22,10 +23,7 @@ stages:
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
     """Two records of one pipeline, one of another with the same run id as the first, and an experiment of DVC's own."""
-    git.git(tmp_path, "init", "--quiet", "--initial-branch=main")
-    (tmp_path / "a").write_text("1")
-    git.git(tmp_path, "add", "a")
-    git.git(tmp_path, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    repository(tmp_path)
     head = git.resolve(tmp_path, "HEAD")
     for pipeline, run in (("pipelines/p", "manual__1+2"), ("pipelines/p", "p-2"), ("pipelines/q", "manual__1+2")):
         keep(tmp_path, head, pipeline, run)

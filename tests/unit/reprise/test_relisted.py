@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from repository import repository
+
 from reprise import git
 from reprise.pipeline.stages import Pipeline
 from reprise.run.relisted import lines, since_records
@@ -27,10 +29,7 @@ def remember(repo: Path, run_id: str, inbox: str, partitions: dict[str, list[dic
 
 
 def test_each_date_is_held_against_the_record_that_took_it(tmp_path: Path) -> None:
-    git.git(tmp_path, "init", "--quiet")
-    (tmp_path / "a").touch()
-    git.git(tmp_path, "add", "a")
-    git.git(tmp_path, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "a")
+    repository(tmp_path)
     first = {"2026-11-01": entries(a="1", b="1", c="1"), "2026-11-08": entries(d="1")}
     remember(tmp_path, "one", "/inbox", first)
     remember(tmp_path, "other", "/other", {"2026-11-01": entries(z="1")})

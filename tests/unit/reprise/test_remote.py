@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from repository import commit
 
 from reprise import git, workspace
 from reprise.errors import BadInput, RepriseError, TryAgain
+from reprise.lock import hash_inputs
 from reprise.messages import Entry
 from reprise.settings import Settings
-from reprise.workspace import Workspace, hash_inputs
+from reprise.workspace import Workspace
 
 DVC_YAML = "stages:\n  say:\n    cmd: echo hello > hello.txt\n    outs: [hello.txt]\n"
 
@@ -22,8 +24,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     git.git(origin, "init", "--quiet", "--initial-branch=main")
     (origin / ".dvc").mkdir()
     (origin / ".dvc/config").write_text(f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {tmp_path}/remote\n")
-    git.git(origin, "add", "--all")
-    git.git(origin, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    commit(origin, "one")
     monkeypatch.setattr(workspace, "ROOT", origin)
     settings = Settings(origin=str(origin), var=tmp_path / "var")
     return Workspace.create(settings, tmp_path / "var/clone", "p", git.resolve(origin, "HEAD"))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from repository import commit
 
 from facelib import differences, partitions
 from reprise import git, workspace
@@ -106,8 +107,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     git.git(origin, "init", "--quiet", "--initial-branch=main")
     (origin / ".dvc").mkdir()
     (origin / ".dvc/config").write_text(f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {folder}/remote\n")
-    git.git(origin, "add", "--all")
-    git.git(origin, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "one")
+    commit(origin, "one")
     settings = Settings(origin=str(origin), var=folder / "var")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workspace, "ROOT", origin)

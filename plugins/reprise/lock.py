@@ -1,0 +1,70 @@
+"""What DVC says of a stage: its entry in dvc.lock, the hash that finds it again, and DVC's errors as ours."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from reprise.errors import RepriseError
+from reprise.messages import Entry
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+
+
+def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: Mapping[str, str]) -> bool:
+    """Set the hashes of a stage's dependencies: its files' own, and ``known`` entries' for other stages' outputs.
+
+    :param producers: dependency path as written in dvc.yaml → the stage that writes it.
+    :returns: False where an output that it reads is not known yet.
+    :raises RepriseError: where a file or parameter that it depends on is not there.
+    """
+    from dvc.stage.loader import StageLoader
+
+    if any(producer not in known for producer in producers.values()):
+        return False
+    outs = {out["path"]: out for producer in producers.values() for out in known[producer]["outs"]}
+    with as_ours(f"stage {stage.addressing}", "correct deps and params in dvc.yaml, or commit what they name"):
+        for dep in stage.deps:
+            if dep.def_path not in producers:
+                dep.save()
+    lock = lock_entry(stage)
+    lock["deps"] = [outs.get(dep["path"], dep) if dep["path"] in producers else dep for dep in lock["deps"]]
+    StageLoader.fill_from_lock(stage, lock)
+    return all(path in outs for path in producers)
+
+
+def lock_entry(stage: "PipelineStage") -> Entry:
+    """What dvc.lock would say of a stage, with the hashes that are set."""
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    return plain(to_single_stage_lockfile(stage))
+
+
+def run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePosixPath:
+    """Where DVC's run-cache keeps a stage's entry: by the hash of what goes in, then of what came out."""
+    from dvc.stage.cache import _get_cache_hash
+
+    # Not DVC's _get_stage_hash: that reads the dependencies from disk, where they need not be yet.
+    key = _get_cache_hash(lock_entry(stage), key=True)
+    return PurePosixPath(key[:2], key, _get_cache_hash(dict(entry)) if entry else "any")
+
+
+def plain(entry: Any) -> Entry:
+    """Without DVC's ordered and commented containers: JSON values only."""
+    if isinstance(entry, Mapping):
+        return {str(key): plain(value) for key, value in entry.items()}
+    if isinstance(entry, (list, tuple)):
+        return [plain(value) for value in entry]  # type: ignore[return-value]
+    return entry
+
+
+@contextmanager
+def as_ours(what: str, fix: str) -> Iterator[None]:
+    """Turn DVC's errors into ours."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise RepriseError(f"{what}: {error}", fix) from error
