@@ -47,3 +47,11 @@ def troubled(portraits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (last / "Wrong_Name").mkdir()
     shutil.copy(second, last / "Wrong_Name" / "mislabelled.jpg")
     return folder
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nobody disturbed, for all that are held against it."""
+    from trainings import train_undisturbed
+
+    return train_undisturbed(tmp_path_factory.mktemp("whole") / "faces")

@@ -9,7 +9,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2] / "pipelines" / "faces")]
 
-from test_training import learner_on_discs
+from trainings import learner_on_discs
 
 learner = learner_on_discs(batch=16)
 torch.use_deterministic_algorithms(True)

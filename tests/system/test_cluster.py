@@ -133,8 +133,9 @@ def _nodes(stack: Stack, tmp_path: Path, shared: dict[str, str]) -> list[Node]:
     return nodes
 
 
-def test_two_workers_make_the_laptops_bytes(stack: Stack, first: Run, tmp_path: Path) -> None:
-    """And a stage that runs for longer than its token lives keeps its task."""
+@contextmanager
+def cluster(stack: Stack, folder: Path) -> Iterator[tuple[Airflow, list[Node]]]:
+    """PostgreSQL, Redis, a node with Airflow's services and two with a worker each: its API, and the three nodes."""
     port, redis = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as up:
@@ -153,22 +154,22 @@ def test_two_workers_make_the_laptops_bytes(stack: Stack, first: Run, tmp_path: 
             "AIRFLOW__API__BASE_URL": url,
             "REPRISE_AIRFLOW": url,
         }
-        head, cpu, gpu = _nodes(stack, tmp_path, shared)
-        subprocess.run(
-            [str(Path(sys.executable).parent / "airflow"), "db", "migrate"],
-            env=head.env,
-            cwd=head.root,
-            check=True,
-            capture_output=True,
-        )
+        nodes = head, cpu, gpu = _nodes(stack, folder, shared)
+        migrate = [str(Path(sys.executable).parent / "airflow"), "db", "migrate"]
+        subprocess.run(migrate, env=head.env, cwd=head.root, check=True, capture_output=True)
         for service in ("api-server", "scheduler", "dag-processor"):
             up.enter_context(head.service(service, service))
         for node, queues in ((cpu, "default,cpu"), (gpu, "gpu")):
             worker = ("celery", "worker", "--queues", queues, "--concurrency", "2", "--skip-serve-logs")
             up.enter_context(node.service("worker", *worker, "--celery-hostname", f"{node.root.name}@%h"))
         until(lambda: _ready(url), 240, "the cluster's DAG is there")
-        airflow = Airflow(url)
-        conf = {"inbox": str(stack.root / "var/inbox/texts"), "revision": "HEAD", "rank.seconds": _STAGE_SECONDS}
+        yield Airflow(url), nodes
+
+
+def test_two_workers_make_the_laptops_bytes(stack: Stack, first: Run, tmp_path: Path) -> None:
+    """And a stage that runs for longer than its token lives keeps its task."""
+    conf = {"inbox": str(stack.root / "var/inbox/texts"), "revision": "HEAD", "rank.seconds": _STAGE_SECONDS}
+    with cluster(stack, tmp_path) as (airflow, (head, cpu, gpu)):
         airflow.trigger("words", "cluster", conf)
         until(lambda: airflow.run("words", "cluster")["state"] in ("success", "failed"), 400, "the run ends")
         assert airflow.run("words", "cluster")["state"] == "success", airflow.log("words", "cluster", "open", 1)[-20:]
