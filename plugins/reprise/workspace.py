@@ -21,6 +21,7 @@ from reprise.stage.notes import Notes
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
+    from dvc_data.hashfile.hash_info import HashInfo
 
 LINKS = ["reflink", "hardlink", "copy"]
 _ANEW = "make run IGNORE_CACHE=1 makes what is lost anew"
@@ -157,18 +158,30 @@ class Workspace:
         return entry
 
     def push(self, name: str, entry: Entry) -> None:
-        """Copy a stage's outputs, then its one run-cache entry, to the remote: the entry's presence vouches for them.
+        """Copy what the remote lacks of a stage's outputs there, then its one run-cache entry, which vouches for them.
 
-        :raises TryAgain: where the remote refuses.
+        :raises TryAgain: if the remote refuses.
+        :raises RepriseError: if a file of an output is neither here nor in the remote.
         """
         from dvc.stage.loader import StageLoader
 
         stage = self.stage(name)
         StageLoader.fill_from_lock(stage, entry)
         with self._at_remote(f"stage {name}: dvc push", ".venv/bin/dvc push"):
-            for odb, objects in stage.get_used_objs().items():
-                self._send(f"stage {name}", objects, odb)
+            self._send(f"stage {name}", {info for infos in stage.get_used_objs().values() for info in infos})
             self._runs.push([str(run_cache_path(stage, entry))])
+
+    def secure(self, md5s: Iterable[str]) -> None:
+        """Copy the content behind these hashes to the remote, as far as it is not there yet.
+
+        :raises TryAgain: if the remote refuses.
+        :raises RepriseError: if some of it is neither here nor in the remote.
+        """
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        if wanted := {HashInfo("md5", md5) for md5 in md5s}:
+            with self._at_remote("dvc push", ".venv/bin/dvc push"):
+                self._send("dvc push", wanted)
 
     def notes(self, kind: str) -> Notes:
         """Small files of one kind, beside DVC's objects in cache and remote."""
@@ -198,23 +211,37 @@ class Workspace:
         entries = sorted(local.iterdir(), key=lambda f: (f.stat().st_mtime_ns, f.name)) if local.is_dir() else []
         return plain(load_yaml(str(entries[-1]))) if entries else None
 
-    def missing(self, entries: Iterable[Entry]) -> set[str]:
-        """Hashes of outputs that neither this node's cache nor the remote holds; one question for all."""
-        return self.lost(out["md5"] for entry in entries for out in entry["outs"] if "md5" in out)
+    def absent(self, md5s: Iterable[str]) -> set[str]:
+        """Those of which the remote does not hold every byte; one question for all.
+
+        A folder is asked for file by file: its own object may outlive what lay in it.
+        """
+        parts = self._parts(md5s)
+        held = self._in_remote(set().union(*parts.values()))
+        return {md5 for md5, objects in parts.items() if not objects <= held}
 
     def lost(self, md5s: Iterable[str]) -> set[str]:
-        """Those of which neither this node's cache nor the remote holds the content; one question for all.
+        """Those of which a part is neither in the remote nor in this node's cache; one question for all."""
+        parts = self._parts(md5s)
+        held = set(self.repo.cache.local.oids_exist(sorted(set().union(*parts.values()))))
+        held |= self._in_remote(set().union(*parts.values()) - held)
+        return {md5 for md5, objects in parts.items() if not objects <= held}
 
-        A folder is in the cache where its files are: the memo joins folders here whose files nobody has fetched. In the
-        remote its own object vouches for them: DVC pushes that last and collects it first.
-        """
-        wanted, cache = set(md5s), self.repo.cache.local
-        here = set(cache.oids_exist(sorted(wanted)))
-        inside = {md5: set(self.files(md5).values()) for md5 in here if md5.endswith(".dir")}
-        whole = set(cache.oids_exist(sorted(set().union(*inside.values()))))
-        wanted -= {md5 for md5 in here if inside.get(md5, set()) <= whole}
-        remote = self.repo.cloud.get_remote_odb(None, "status")
-        return wanted - set(remote.oids_exist(sorted(wanted))) if wanted else set()
+    def _parts(self, md5s: Iterable[str]) -> dict[str, set[str]]:
+        """Each hash with the hashes of what it is made of: itself and, if it is a folder whose list is known, its files."""
+        wanted = sorted(set(md5s))
+        folders = [md5 for md5 in wanted if md5.endswith(".dir")]
+        here = set(self.repo.cache.local.oids_exist(folders))
+        if there := self._in_remote(set(folders) - here):
+            self.fetch(there)
+        listed = here | there
+        return {md5: {md5, *(self.files(md5).values() if md5 in listed else ())} for md5 in wanted}
+
+    def _in_remote(self, objects: Iterable[str]) -> set[str]:
+        """Those that the remote holds."""
+        wanted = sorted(objects)
+        with self._at_remote("dvc status --cloud", ".venv/bin/dvc remote list"):
+            return set(self.repo.cloud.get_remote_odb(None, "status").oids_exist(wanted)) if wanted else set()
 
     def put(self, file: Path) -> str:
         """Store one file in cache and remote by its content; returns its md5. How ``open`` hands data to nodes.
@@ -231,11 +258,25 @@ class Workspace:
             self._send(file.name, [info])
         return info.value
 
-    def _send(self, whose: str, objects: Iterable[Any], odb: Any = None) -> None:
-        """Copy objects of the cache to the remote; DVC raises for some of its failures and counts the others."""
-        failed = self.repo.cloud.push(objects, odb=odb).failed
-        if failed:
-            raise TryAgain(f"{whose}: {len(failed)} objects did not reach the remote", ".venv/bin/dvc push")
+    def _send(self, whose: str, objects: Iterable["HashInfo"]) -> None:
+        """Copy objects of the cache, a folder with its files, to the remote as far as it lacks them.
+
+        Not by ``dvc push``: that believes its own index of the remote, and a folder's object, where files are gone.
+        """
+        from dvc_data.hashfile.transfer import transfer
+
+        def refuse_lost(status: Any) -> None:
+            if status.missing:
+                some = min(str(info.value) for info in status.missing)
+                raise RepriseError(
+                    f"{whose}: {len(status.missing)} objects are neither in the cache nor in the remote, such as {some}",
+                    _ANEW,
+                )
+
+        cache, remote = self.repo.cache.local, self.repo.cloud.get_remote_odb(None, "push")
+        sent = transfer(cache, remote, set(objects), shallow=False, cache_odb=cache, validate_status=refuse_lost)
+        if sent.failed:
+            raise TryAgain(f"{whose}: {len(sent.failed)} objects did not reach the remote", "df -h, or dvc push")
 
     def get(self, md5: str, file: Path) -> None:
         """Write the content stored by :meth:`put` to ``file``."""

@@ -48,6 +48,12 @@ def _judge(tracker: Tracker, name: str, champion: Champion, recorded: Recorded, 
             verdict="kept",
             reason=f"the champion is version {now or 'none'} now, and was {was} when the run was opened: run again",
         )
+    compared = champion["pin"].get("version", "")
+    if compared != now:  # open took this run's model for the champion's own, and it came out another
+        return Judged(
+            verdict="kept",
+            reason=f"the model was compared with version {compared or 'none'}, the champion is version {now}: run again",
+        )
     decision = recorded["decision"]
     if not decision["promote"]:
         return Judged(verdict="refused", reason=str(decision["reason"]))

@@ -152,7 +152,7 @@ def open_run(
             images=checked.images,
             image_id=image_id,
             ignore_cache=request.ignore_cache,
-            known={} if request.ignore_cache else known,
+            known=known,
             mlflow=Tracker(settings.mlflow).start(heading),
             heading=heading,
             champion=pinned,
@@ -162,14 +162,19 @@ def open_run(
 
 
 def _pin_and_plan(settings: Settings, request: Request, checked: Checked) -> tuple[Champion | None, dict[str, Entry]]:
-    """The champion to compare with, where a stage does, and the stages that are known then."""
+    """The champion to compare with, if a stage compares, and the stages that are known then."""
     workspace, pipeline = checked.workspace, checked.pipeline
+
+    def known_now() -> dict[str, Entry]:
+        return {} if request.ignore_cache else plan(workspace, pipeline)
+
     if not (pipeline.comparing and pipeline.comparing.meta.champion):
-        return None, plan(workspace, pipeline)
+        return None, known_now()
     tracker = Tracker(settings.mlflow)
     pinned = champion.pin(tracker, pipeline.comparing.meta.champion, request.past, request.as_of)
     champion.place(workspace, pipeline, pinned["pin"])
-    known = plan(workspace, pipeline)
+    workspace.secure([pinned["pin"]["md5"]] if pinned["pin"] else [])  # the record that will name it must find it
+    known = known_now()
     earlier = champion.before(tracker, pinned, pipeline, known)
     if not earlier:
         return pinned, known
@@ -178,7 +183,7 @@ def _pin_and_plan(settings: Settings, request: Request, checked: Checked) -> tup
     except BadInput:  # its bytes are gone: the champion is compared with itself
         champion.place(workspace, pipeline, pinned["pin"])
         return pinned, known
-    return earlier, plan(workspace, pipeline)
+    return earlier, known_now()
 
 
 def _heading(request: Request, checked: Checked, tags: Mapping[str, str]) -> Heading:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reprise import git
-from reprise.errors import BadInput, CommandFailed
+from reprise.errors import BadInput, CommandFailed, RepriseError
 from reprise.folders import clear, task_folder
 from reprise.messages import Done, Opened, Recorded
 from reprise.pipeline import manifest, params
@@ -39,6 +39,7 @@ def record(
             pin = workspace.folder / manifest.CHAMPION / champion.FILE
             pin.write_bytes(champion.dump(opened["champion"]["pin"]))
         workspace.write_lock({stage.name: done[stage.name]["entry"] for stage in pipeline.stages})
+        _secure(workspace, opened, done)
         shown = [a.path for a in pipeline.artifacts]
         shown += [out.path for stage in pipeline.stages for out in stage.outs if out.kind != "out"]
         workspace.pull(sorted(set(shown)))
@@ -72,6 +73,32 @@ def record(
         )
     finally:
         clear(folder)
+
+
+def _secure(workspace: Workspace, opened: Opened, done: Mapping[str, Done]) -> None:
+    """See that the remote holds every byte that the record will name; what only this node has is pushed.
+
+    :raises TryAgain: if the remote refuses.
+    :raises RepriseError: if some of it is lost: a record that nobody can be served is none.
+    """
+    names = {
+        out["md5"]: f"{out['path']} of stage {name}"
+        for name, stage in done.items()
+        for out in stage["entry"].get("outs", ())
+        if "md5" in out
+    }
+    if opened["listing"]:
+        names[opened["listing"]] = manifest.LISTING
+    if opened["champion"] and opened["champion"]["pin"]:
+        names[opened["champion"]["pin"]["md5"]] = "the champion"
+    absent = workspace.absent(names)
+    if lost := sorted(names[md5] for md5 in workspace.lost(absent)):
+        some = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        raise RepriseError(
+            f"the run is not recorded: neither the cache nor the remote holds {some}",
+            "make run, which makes again what is lost",
+        )
+    workspace.secure(absent)
 
 
 def read_metrics(workspace: Workspace, pipeline: Pipeline) -> dict[str, float]:

@@ -13,7 +13,7 @@ from reprise.errors import BadInput, RepriseError
 from reprise.messages import Champion, Recorded
 from reprise.pipeline import manifest
 from reprise.pipeline.stages import Artifact, Meta, Out, Pipeline, Stage
-from reprise.run import champion, gate
+from reprise.run import champion, gate, opening
 from reprise.settings import Settings
 from reprise.workspace import Workspace
 
@@ -178,3 +178,38 @@ def test_meta_champion_is_checked() -> None:
     two = Pipeline("p", (*PIPELINE.stages, *no_dep.stages), PIPELINE.artifacts)
     with pytest.raises(BadInput, match="both have meta champion"):
         manifest._check_champion(two)
+
+
+def test_a_run_that_ignores_the_cache_is_compared_with_the_champion_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its model may come out another than the champion that was made of the same inputs."""
+    registry = Registry({"version": "2", "md5": "new", champion.BEFORE: json.dumps(OLD)})
+    placed: list[Mapping[str, str]] = []
+    monkeypatch.setattr(opening, "Tracker", lambda uri: registry)
+    monkeypatch.setattr(opening, "plan", lambda *_: {"make": {"outs": [{"path": "m/model.onnx", "md5": "new"}]}})
+    monkeypatch.setattr(champion, "place", lambda workspace, pipeline, pinned: placed.append(pinned))
+    secured = type("Secured", (), {"secure": lambda self, md5s: None})()
+    checked = opening.Checked("r", secured, PIPELINE, "", {}, {})  # type: ignore[arg-type]
+    pins = {}
+    for ignore in (False, True):
+        request = opening.Request("p", "p", "run", ignore_cache=ignore)
+        pinned, known = opening._pin_and_plan(Settings(), request, checked)
+        assert pinned is not None
+        assert bool(known) is not ignore
+        pins[ignore] = (pinned["pin"]["version"], placed[-1]["version"])
+    assert pins == {False: ("1", "1"), True: ("2", "2")}
+
+
+def test_a_model_that_was_not_compared_with_the_champion_does_not_replace_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``open`` took it for the champion's own bytes and pinned its predecessor; then it was made again, and is worse."""
+    registry = Registry({"version": "2"})
+    monkeypatch.setattr(gate, "Tracker", lambda uri: registry)
+    pinned = Champion(pin=OLD, version="2", why="because")
+    recorded = Recorded(
+        commit="c", ref="r", metrics={}, mlflow="m", models={"net": "3"}, decision={"promote": True, "reason": "so"}
+    )
+    judged = gate.judge(Settings(), "net", pinned, recorded, "run-1")
+    assert judged["verdict"] == "kept"
+    assert "compared with version 1, the champion is version 2" in judged["reason"]
+    assert (registry.held or {})["version"] == "2"

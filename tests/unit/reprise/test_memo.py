@@ -45,7 +45,7 @@ class Node:
 
     def lost(self, entries: Mapping[str, Entry]) -> set[str]:
         """Outputs that a plan on this node would make again."""
-        return self.workspace().missing(entries.values())
+        return self.workspace().lost(out["md5"] for entry in entries.values() for out in entry["outs"])
 
     def collect_garbage(self) -> None:
         """``dvc gc``, here and in the remote; no revision of the pipeline has a dvc.lock, so that all goes."""
