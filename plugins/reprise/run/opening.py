@@ -10,7 +10,7 @@ from typing import Any
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError
-from reprise.folders import clear, slug, task_folder
+from reprise.folders import clear, task_folder
 from reprise.machine import image
 from reprise.messages import Champion, Entry, Opened
 from reprise.pipeline import manifest, params
@@ -58,11 +58,6 @@ class Request:
     """Run every stage, known or not."""
     past: bool = False
     """It asks for a past date: a backfill, or a date given by hand. Its model never becomes champion."""
-
-    @property
-    def slug(self) -> str:
-        """The run's id as a file, container and git ref name."""
-        return slug(self.run_id)
 
 
 def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]]) -> "Checked":
@@ -184,7 +179,7 @@ def _pin_and_plan(settings: Settings, request: Request, checked: Checked) -> tup
 def _heading(request: Request, checked: Checked, tags: Mapping[str, str]) -> Heading:
     return Heading(
         experiment=checked.pipeline.name,
-        name=request.slug,
+        name=request.run_id,
         tags={
             RUN_KEY: run_key(request.dag_id, request.run_id),
             "dag": request.dag_id,
