@@ -18,6 +18,8 @@ _IDENTITY = {
     "GIT_COMMITTER_EMAIL": "reprise@localhost",
 }
 
+_OF_GIT = re.compile(r"(To|error:|fatal:|send-pack:) ")
+"""Lines of a push that failed that are git's, not the origin's."""
 _MAY_PASS = ("stale info", "unpacker error", "failed to update ref", "lock")
 """Of the reasons for which an origin refuses a ref, those that are gone the next time."""
 
@@ -118,17 +120,25 @@ def push(repo: Path, origin: str, commit: str, ref: str, held: str = "") -> None
     """
     args = ("push", "--porcelain", f"--force-with-lease={ref}:{held}", "--", origin, f"{commit}:{ref}")
     done = _run(repo, args)
-    reason = re.search(rb"^!\t.*\t(.*)$", done.stdout, re.MULTILINE)
-    if not (done.returncode and reason):
+    why = _refusal(done)
+    if not why:
         _at_origin(origin, repo, args, done)
         return
-    why, at = reason[1].decode(errors="replace"), without_password(origin)
-    said = [line.removeprefix("remote: ").strip() for line in done.stderr.decode(errors="replace").splitlines()]
-    told = "; ".join(line for line in said if line and not line.startswith(("error: ", "To ")))
-    problem = without_password(f"{at} refused {ref}: {why}{f': {told}' if told else ''}")
+    at = without_password(origin)
+    problem = without_password(f"{at} refused {ref}: {why}")
     if any(passing in why for passing in _MAY_PASS):
         raise TryAgain(problem, f"git ls-remote {at} {ref}")
     raise RepriseError(problem, f"let {at} accept refs/exps/*, then clear the task in Airflow")
+
+
+def _refusal(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Why the origin did not take what was pushed, and what it says besides; empty where it took it or was not reached."""
+    out, said = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+    found = re.search(r"^!\t.*\t(.*)$", out, re.MULTILINE) or re.search(r"^fatal: (.* by hook)$", said, re.MULTILINE)
+    if not (done.returncode and found):
+        return ""
+    words = [line.removeprefix("remote:").strip() for line in said.splitlines() if not _OF_GIT.match(line)]
+    return "; ".join(dict.fromkeys([found[1], *filter(None, words)]))
 
 
 def _ask(origin: str, repo: Path, *args: str) -> str:

@@ -110,8 +110,7 @@ def test_an_origin_may_refuse(maker: Maker, origin: Path, hook: str) -> None:
     assert not isinstance(refused.value, TryAgain | CommandFailed)
     assert str(maker.ref("p-1")) in refused.value.problem
     assert refused.value.problem.count("\n") == 0
-    if hook != "reference-transaction":  # of its output git keeps nothing
-        assert "no experiments here" in refused.value.problem
+    assert "no experiments here" in refused.value.problem
     assert "accept refs/exps/*" in refused.value.fix
 
 
