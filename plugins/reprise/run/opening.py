@@ -1,6 +1,8 @@
 """Open a run: pin what it is made of, check all that can fail cheaply, and plan it. No container starts before."""
 
 import datetime as dt
+import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,6 +78,7 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
             f"revision {revision[:10]} has other stages or edges than the DAG ({', '.join(differ)})",
             f"run it from a checkout of its own: git worktree add ../old {revision[:10]}, and there: make repro",
         )
+    _refuse_filtered(workspace, pipeline)
     text = params.apply(workspace.folder, request.overrides, request.pipeline)
     (workspace.folder / params.FILE).write_text(text)
     differs = _list_inbox(settings, request, workspace, pipeline) if pipeline.reads_inbox else {}
@@ -91,6 +94,17 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
         )
     workspace.probe_remote()
     return Checked(revision, workspace, pipeline, text, images, differs)
+
+
+def _refuse_filtered(workspace: Workspace, pipeline: Pipeline) -> None:
+    """A stage would read what git stores in place of a file: of git-lfs, a few lines that tell where the content is."""
+    for stage in pipeline.stages:
+        read = (os.path.normpath(f"{pipeline.path}/{dep}") for dep in stage.deps)
+        if filtered := git.filtered(workspace.path, read):
+            raise BadInput(
+                f"stage {stage.name}: git stores {filtered[0]} through a filter (git-lfs?), a clone has only a pointer to it",
+                f"git rm --cached {shlex.quote(filtered[0])} && .venv/bin/dvc add {shlex.quote(filtered[0])}, and git commit",
+            )
 
 
 def _list_inbox(settings: Settings, request: Request, workspace: Workspace, pipeline: Pipeline) -> relisted.Differences:

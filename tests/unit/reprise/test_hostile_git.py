@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,11 @@ from hostile import git_config
 from repository import commit
 
 from reprise import git, gitconfig
-from reprise.errors import CommandFailed
-from reprise.run import recording, records
+from reprise.errors import BadInput, CommandFailed
+from reprise.pipeline.stages import Pipeline, Stage
+from reprise.run import opening, recording, records
+from reprise.settings import ROOT
+from reprise.workspace import Workspace
 
 TEXT = b"one $Id$\nsmall letters\n"
 
@@ -182,3 +186,37 @@ def test_somebody_elses_repository_is_read_if_the_user_trusts_it(home: Home, tmp
     home.configure(f'[safe]\n directory = "{home.origin}"\n directory = "{home.origin}/.git"\n')
     assert git.resolve(home.origin, "HEAD") == home.head
     git.clone(str(home.origin), tmp_path / "clone", home.head)
+
+
+def test_a_checkout_of_the_users_has_the_commits_bytes_too(home: Home, tmp_path: Path) -> None:
+    """So that a run which is made again in a worktree reads the same."""
+    (home.origin / ".gitattributes").write_bytes((ROOT / ".gitattributes").read_bytes())
+    (home.origin / "lines").write_bytes(b"one\ntwo\n")
+    commit(home.origin)
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TEMPLATE_DIR": "", "GIT_NAMESPACE": ""}
+    converting = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    subprocess.run(["git", *converting, "clone", "--quiet", home.origin, "own"], cwd=tmp_path, env=env, check=True)
+    assert (tmp_path / "own/lines").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "found"),
+    [
+        ("*.bin filter=lfs diff=lfs merge=lfs -text", ["data/x.bin"]),
+        ("*.bin -filter", []),
+        ("*.txt filter=lfs", []),
+        ("", []),
+    ],
+)
+def test_files_that_git_stores_through_a_filter(home: Home, attributes: str, found: list[str]) -> None:
+    (home.origin / ".gitattributes").write_text(attributes)
+    (home.origin / "data").mkdir()
+    for name in ("data/x.bin", "data/y", "other.bin"):
+        (home.origin / name).touch()
+    commit(home.origin)
+    assert git.filtered(home.origin, ["data", "missing", "a*"]) == found
+    assert git.filtered(home.origin, []) == []
+    workspace = Workspace(home.origin, ".")
+    pipeline = Pipeline("p", (Stage("fit", "true", deps=("../data",)),))
+    with pytest.raises(BadInput, match="stage fit: git stores data/x.bin through a filter") if found else nullcontext():
+        opening._refuse_filtered(workspace, pipeline)
