@@ -9,14 +9,14 @@ ARG APT_OPTIONS=
 RUN sed -i "s#http://deb.debian.org/debian-security#$DEBIAN_SECURITY_MIRROR#; s#http://deb.debian.org/debian #$DEBIAN_MIRROR #" /etc/apt/sources.list \
  && apt-get $APT_OPTIONS update \
  && DEBIAN_FRONTEND=noninteractive apt-get $APT_OPTIONS install -y --no-install-recommends python3-venv
+ARG BUILD=
+LABEL reprise.build=$BUILD
 COPY host/index.sh repro.lock /host/
 RUN . /host/index.sh && /usr/bin/python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.9
 # pytest goes beside the stages' packages, dvc into an environment of its own.
 RUN . /host/index.sh && /usr/bin/python3 -m venv --without-pip /opt/repro \
  && /opt/uv/bin/uv pip install --python /opt/repro/bin/python --no-cache --compile-bytecode --no-deps --require-hashes -r /host/repro.lock \
  && /opt/uv/bin/uv pip install --python /usr/bin/python3 --target /opt/pytest --no-cache --compile-bytecode -c /host/repro.lock pytest
-ARG BUILD=
-LABEL reprise.build=$BUILD
 
 FROM ${STAGES}
 ARG DEBIAN_MIRROR=http://deb.debian.org/debian

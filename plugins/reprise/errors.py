@@ -3,7 +3,7 @@
 RepriseError
 ├── DockerUnavailable   the Docker daemon cannot be reached
 ├── CommandFailed       a git command failed
-├── TryAgain            the DVC remote refused; it may not the next time
+├── TryAgain            the DVC remote or the git origin refused; it may not the next time
 ├── ServerAway          the tracking server does not answer; what it was to be told is kept
 └── BadInput            parameters, revision, inbox, dvc.yaml or settings are wrong
 """
@@ -38,4 +38,4 @@ class BadInput(RepriseError):
 
 
 class TryAgain(RepriseError):
-    """The DVC remote, or the way to it, refused. The one problem of ours that another try may not meet."""
+    """The DVC remote, the git origin, or the way to one, refused. The one problem of ours that another try may not meet."""

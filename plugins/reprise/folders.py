@@ -1,15 +1,30 @@
 """The folders in which tasks work: named after DAG, run and task, removed when they are done."""
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
 
 from reprise.settings import Settings
 
+_PLAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]|\.(?!\.|lock$|$))*")
+"""Names that every file system and git take as they are. No capitals: some file systems do not tell them apart."""
+_LONGEST = 150
+"""Characters: a file's name may have 255, and git or a suffix wants some of them."""
+_HASH = 8
 
-def slug(text: str) -> str:
-    """``text`` with everything but letters, digits, dot, dash and underscore replaced."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+
+def slug(text: str, of: str = "") -> str:
+    """``text`` as a file's name or a part of a git ref's: itself if possible, else something like it and a hash.
+
+    Different texts have different names: a name with a hash contains ``=``, one without does not.
+
+    :param of: name this, which ``text`` does not tell from everything else, by a hash in any case.
+    """
+    if not of and len(text) <= _LONGEST and _PLAIN.fullmatch(text):
+        return text
+    like = re.sub(r"[^A-Za-z0-9._-]+|\.{2,}", "-", text)[: _LONGEST - 1 - _HASH].strip("-.")
+    return f"{like}={hashlib.sha256((of or text).encode(errors='surrogatepass')).hexdigest()[:_HASH]}"
 
 
 def task_folder(settings: Settings, dag_id: str, run_id: str, task_id: str) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError, TryAgain
@@ -332,7 +333,7 @@ class Workspace:
         :raises TryAgain: where the remote cannot be written.
         """
         remote = self.repo.cloud.get_remote_odb(None, "push")
-        target = remote.fs.join(remote.path, f".probe-{os.getpid()}")
+        target = remote.fs.join(remote.path, f".probe-{uuid4().hex}")
         try:
             remote.fs.makedirs(remote.path, exist_ok=True)
             remote.fs.pipe_file(target, b"")

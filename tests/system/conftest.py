@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from browser import page  # noqa: F401 - a fixture of all tests here
+from hostile import git_config
 from letters import Letters
 from repository import commit
 
@@ -150,6 +151,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, letters: Letters) -> Iterato
         "REPRISE_CONNECTION": str(root / "var/connection.json"),  # read where an inbox is a URL
         "REPRISE_TENSORBOARD": f"http://127.0.0.1:{ports[2]}",
         "REPRISE_MAIL_TO": "team@example.org",
+        "GIT_CONFIG_GLOBAL": str(git_config(root.parent / "home")),  # nothing of it may reach a run
         "AIRFLOW_CONN_SMTP_DEFAULT": letters.connection,
         "COLUMNS": "160",
     }

@@ -26,7 +26,7 @@ def show(settings: Settings, names: Sequence[str], console: Console) -> Path:
     tables = compare(found)
     for table in tables:
         _print(table, found, console)
-    page = settings.var / "compare" / f"{'--'.join(slug(record.name) for record in found)[:150]}.html"
+    page = settings.var / "compare" / f"{slug('--'.join(record.name for record in found))}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(_page(settings, found, tables))
     return page

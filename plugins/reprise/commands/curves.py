@@ -4,12 +4,12 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from reprise.run.records import Record
 from reprise.settings import Settings
@@ -83,7 +83,7 @@ def read(settings: Settings, record: Record) -> dict[str, Plot]:
 
     :raises RepriseError: where neither cache nor remote holds them.
     """
-    folder = settings.work / "curves" / f"{os.getpid()}-{record.commit[:12]}"
+    folder = settings.work / "curves" / uuid4().hex
     workspace = Workspace.create(replace(settings, origin=str(record.repo)), folder, record.pipeline, record.commit)
     try:
         declared = {path: plot for path, plot in workspace.plots().items() if path.endswith((".csv", ".tsv"))}

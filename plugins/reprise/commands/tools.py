@@ -4,13 +4,13 @@ A tool is a script in the pipeline's folder (gallery.py, datadiff.py) that takes
 there it ends with exit status 3 and names them on standard output; they are pulled, and it is started again.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from reprise.errors import BadInput, RepriseError
 from reprise.folders import clear, slug
@@ -36,7 +36,7 @@ def datadiff(settings: Settings, runs: Sequence[str]) -> Path:
     if found[0].pipeline != found[1].pipeline:
         raise BadInput(f"{found[0].name} and {found[1].name} are runs of two pipelines", ".venv/bin/dvc exp show")
     names = [record.name for record in found]
-    page = settings.var / "pages" / f"datadiff-{names[0]}-{names[1]}.html"
+    page = settings.var / "pages" / f"{slug(f'datadiff-{names[0]}-{names[1]}')}.html"
     with _clones(settings, found) as clones:
         arguments = [*(str(clone.folder) for clone in clones), "--names", *names, "--out", str(page)]
         _run(found[0].pipeline, "datadiff.py", arguments, clones)
@@ -55,14 +55,14 @@ def gallery(settings: Settings, pipeline: str, data: str, run: str | None) -> Pa
     pages = settings.var / "pages"
     here = [path for path in (Path(data), ROOT / pipeline / data) if path.exists()]
     if here and not run:
-        page = pages / f"gallery-{slug(data)}.html"
+        page = pages / f"{slug(f'gallery-{data}')}.html"
         _run(pipeline, "gallery.py", [str(here[0].resolve()), "--name", data, "--out", str(page)], [])
         return page
     record = records.find(settings.origin, run) if run else next(iter(_latest(settings, pipeline)), None)
     if record is None or not any(_below(data, path) for path in record.outs):
         known = f"; {record.name} has {', '.join(sorted(record.outs))}" if record else ", and there is no run yet"
         raise BadInput(f"{data} is neither on the disk nor an output of a run{known}", "make gallery DATA=PATH RUN=RUN")
-    page = pages / f"gallery-{record.name}-{slug(data)}.html"
+    page = pages / f"{slug(f'gallery-{record.name}-{data}')}.html"
     with _clones(settings, [record]) as clones:
         _refuse_missing(clones[0], record, data)
         clones[0].pull([data])
@@ -107,7 +107,7 @@ def _below(path: str, out: str) -> bool:
 @contextmanager
 def _clones(settings: Settings, found: Sequence[Record]) -> Iterator[list[Workspace]]:
     """A clone at each record, removed afterwards."""
-    folder = settings.work / "tools" / str(os.getpid())
+    folder = settings.work / "tools" / uuid4().hex
     clones: list[Workspace] = []
     try:
         for number, record in enumerate(found):

@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ SPACE_NEEDED = 15 * 10**9
 """Bytes on Docker's disk during the first build: the packages (6.7 GB) twice, once in the stage that installs them."""
 PULL_TIMEOUT = 20
 """Seconds of silence after which a registry counts as not there."""
+_FORGET_TRIES = 20
 Log = Callable[[str], None]
 
 
@@ -45,14 +47,19 @@ def image_tag(tree: Path, made_from: Iterable[str] = STAGES_FROM) -> str:
     """
     digest = hashlib.sha256()
     for name in made_from:
-        try:
-            content = (tree / name).read_bytes()
-        except OSError as error:
-            raise RepriseError(
-                f"cannot name the stage image: {tree / name}: {error.strerror}", f"git -C {tree} status"
-            ) from None
+        content = _recipe(tree, name)
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()[:12]
+
+
+def _recipe(tree: Path, name: str) -> bytes:
+    """A file that an image is made from, with the line ends of the commit: a user's checkout may have others."""
+    try:
+        return (tree / name).read_bytes().replace(b"\r\n", b"\n")
+    except OSError as error:
+        raise RepriseError(
+            f"cannot name the stage image: {tree / name}: {error.strerror}", f"git -C {tree} status"
+        ) from None
 
 
 def image_name(tree: Path) -> str:
@@ -176,7 +183,7 @@ def _base(client: "APIClient", tree: Path, log: Log) -> str:
 
 
 def _pinned_base(tree: Path) -> str:
-    found = re.search(r"^ARG BASE=(\S+)$", (tree / "docker/Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(r"^ARG BASE=(\S+)$", _recipe(tree, "docker/Dockerfile").decode(), re.MULTILINE)
     if not found:
         raise RepriseError("docker/Dockerfile names no base image (ARG BASE=...)", "git diff docker/Dockerfile")
     return found.group(1)
@@ -205,7 +212,8 @@ def _import_base(client: "APIClient", tree: Path, name: str, log: Log) -> None:
         os.chmod(folder, 0o755)
         tar = Path(folder) / "base.tar"
         made = subprocess.run(
-            [str(tree.resolve() / "docker/base.sh"), str(tar)],
+            ["sh", "-c", _recipe(tree, "docker/base.sh").decode(), "base.sh", str(tar)],
+            stdin=subprocess.DEVNULL,
             env={**os.environ, **{key: apt[key] for key in apt if key.startswith("DEBIAN_")}},
             capture_output=True,
             text=True,
@@ -238,28 +246,45 @@ def _build(
     """Send the context and follow the daemon's classic builder."""
     start = time.monotonic()
     log(f"building {name}")
-    with _context(tree, dockerfile, files) as context:
-        events = client.build(
-            fileobj=context,
-            custom_context=True,
-            tag=name,
-            rm=True,
-            forcerm=True,
-            decode=True,
-            buildargs={**buildhost.proxies(), **buildhost.apt_settings(), **args},
-        )
-        _follow(events, name, log)
-    # What only the build needed: the packages a second time, and the index settings.
-    client.prune_images({"label": f"reprise.build={args['BUILD']}", "dangling": True})
+    options = {"tag": name, "rm": True, "forcerm": True, "decode": True}
+    options["buildargs"] = {**buildhost.proxies(), **buildhost.apt_settings(), **args}
+    try:
+        with _context(tree, dockerfile, files) as context:
+            _follow(client.build(fileobj=context, custom_context=True, **options), name, log)
+    except BaseException as error:
+        traceback.clear_frames(
+            error.__traceback__
+        )  # what holds the connection: a daemon that has lost it stops building
+        raise
+    finally:
+        _forget(client, args["BUILD"], log)
     log(f"built {name} in {time.monotonic() - start:.0f} s")
+
+
+def _forget(client: "APIClient", build: str, log: Log) -> None:
+    """Remove what only a build needed, however it ended: the packages a second time, and the index's credentials."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    label = f"reprise.build={build}"
+    try:
+        for _ in range(_FORGET_TRIES):
+            client.prune_images({"label": label, "dangling": True})
+            if not client.images(all=True, filters={"label": label}):
+                return
+            time.sleep(0.5)  # a build that was interrupted is about to let go of its last layer
+        problem = "they are in use"
+    except (DockerException, RequestException) as error:
+        problem = str(error)
+    log(f"layers of the build are left: {problem}\n  next: docker image prune --force --filter label={label}")
 
 
 def _context(tree: Path, dockerfile: str, files: list[str]) -> io.BytesIO:
     """The build context as a tar: the Dockerfile, the named files, and what the build needs of this host."""
     certificates = buildhost.certificates(tree / "docker/certs")
     content = {
-        "Dockerfile": (tree / dockerfile).read_bytes(),
-        **{Path(file).name: (tree / file).read_bytes() for file in files},
+        "Dockerfile": _recipe(tree, dockerfile),
+        **{Path(file).name: _recipe(tree, file) for file in files},
         **{f"host/certs/{file}": pem for file, pem in certificates.items()},
         "host/certs/host.pem": b"".join(certificates.values()),
         "host/index.sh": buildhost.as_shell(buildhost.index_settings()).encode(),

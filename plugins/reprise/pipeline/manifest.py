@@ -9,8 +9,10 @@ import os
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from reprise.errors import BadInput
+from reprise.folders import slug
 from reprise.pipeline.stages import Artifact, Meta, Out, Pipeline, Stage
 
 if TYPE_CHECKING:
@@ -34,12 +36,12 @@ def load(root: Path, path: str, store: Path) -> Pipeline:
 
     :raises BadInput: where there is no dvc.yaml, or DVC refuses it.
     """
-    kept = store / f"{path.replace('/', '-')}-{_key(root / path)}.json"
+    kept = store / f"{slug(path)}-{_key(root / path)}.json"
     if kept.exists():
         return Pipeline.from_dict(json.loads(kept.read_text()))
     pipeline = read(root, path)
     store.mkdir(parents=True, exist_ok=True)
-    draft = kept.with_suffix(f".{os.getpid()}")
+    draft = kept.with_suffix(f".{uuid4().hex}")
     draft.write_text(json.dumps(pipeline.to_dict(), indent=1))
     draft.replace(kept)
     return pipeline

@@ -1,5 +1,6 @@
 """What a pipeline is: its stages, their files and their order, as neutral values. Imports neither DVC nor Airflow."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -7,6 +8,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from reprise.errors import BadInput
+from reprise.messages import GATE, OPEN, RECORD
+
+_LONGEST = 200
+_ORDINARY = re.compile(rf"(?!.{{{_LONGEST}}})(?!.*--)(?!.*-@)(?!.*@-)[A-Za-z0-9_.-]+(@[A-Za-z0-9_.-]+)?")
+"""Names of stages that tasks bear as they are, or with ``foreach``'s ``@`` as ``--``."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,14 @@ class Stage:
 
     @property
     def task_id(self) -> str:
-        """The name with what Airflow does not allow (``foreach``'s ``@``) replaced."""
-        return re.sub(r"[^A-Za-z0-9_.-]", "--", self.name)
+        """The name with what Airflow does not allow (``foreach``'s ``@``) replaced; no two stages share one.
+
+        Another name than an ordinary one has a hash between dashes behind it, and then more than one ``--``.
+        """
+        if _ORDINARY.fullmatch(self.name) and self.name not in (OPEN, RECORD, GATE):
+            return self.name.replace("@", "--")
+        like = re.sub(r"[^A-Za-z0-9_.-]", "-", self.name)[:_LONGEST]
+        return f"{like}--{hashlib.sha256(self.name.encode(errors='surrogatepass')).hexdigest()[:8]}--"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ which cache and remote hold under that md5. The registry's alias says which vers
 
 import datetime as dt
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.messages import Champion, Entry
@@ -122,7 +122,7 @@ def bring(settings: Settings, pipeline: Pipeline, folder: Path) -> None:
     pinned = json.loads(file.read_text()) if file.exists() else {}
     if not (pipeline.comparing and pinned):
         return
-    workspace = Workspace.create(settings, settings.work / "bring" / str(os.getpid()), pipeline.path, "HEAD")
+    workspace = Workspace.create(settings, settings.work / "bring" / uuid4().hex, pipeline.path, "HEAD")
     try:
         if workspace.lost([pinned["md5"]]):
             workspace.borrow()

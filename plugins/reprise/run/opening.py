@@ -1,6 +1,8 @@
 """Open a run: pin what it is made of, check all that can fail cheaply, and plan it. No container starts before."""
 
 import datetime as dt
+import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import Any
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError
-from reprise.folders import clear, slug, task_folder
+from reprise.folders import clear, task_folder
 from reprise.machine import image
 from reprise.messages import Champion, Entry, Opened
 from reprise.pipeline import manifest, params
@@ -59,11 +61,6 @@ class Request:
     past: bool = False
     """It asks for a past date: a backfill, or a date given by hand. Its model never becomes champion."""
 
-    @property
-    def slug(self) -> str:
-        """The run's id as a file, container and git ref name."""
-        return slug(self.run_id)
-
 
 def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[str, list[str]]) -> "Checked":
     """Everything that can be known to be wrong before a run exists: revision, graph, parameters, inbox, host.
@@ -81,6 +78,7 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
             f"revision {revision[:10]} has other stages or edges than the DAG ({', '.join(differ)})",
             f"run it from a checkout of its own: git worktree add ../old {revision[:10]}, and there: make repro",
         )
+    _refuse_filtered(workspace, pipeline)
     text = params.apply(workspace.folder, request.overrides, request.pipeline)
     (workspace.folder / params.FILE).write_text(text)
     differs = _list_inbox(settings, request, workspace, pipeline) if pipeline.reads_inbox else {}
@@ -96,6 +94,17 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
         )
     workspace.probe_remote()
     return Checked(revision, workspace, pipeline, text, images, differs)
+
+
+def _refuse_filtered(workspace: Workspace, pipeline: Pipeline) -> None:
+    """A stage would read what git stores in place of a file: of git-lfs, a few lines that tell where the content is."""
+    for stage in pipeline.stages:
+        read = (os.path.normpath(f"{pipeline.path}/{dep}") for dep in stage.deps)
+        if filtered := git.filtered(workspace.path, read):
+            raise BadInput(
+                f"stage {stage.name}: git stores {filtered[0]} through a filter (git-lfs?), a clone has only a pointer to it",
+                f"git rm --cached {shlex.quote(filtered[0])} && .venv/bin/dvc add {shlex.quote(filtered[0])}, and git commit",
+            )
 
 
 def _list_inbox(settings: Settings, request: Request, workspace: Workspace, pipeline: Pipeline) -> relisted.Differences:
@@ -189,7 +198,7 @@ def _pin_and_plan(settings: Settings, request: Request, checked: Checked) -> tup
 def _heading(request: Request, checked: Checked, tags: Mapping[str, str]) -> Heading:
     return Heading(
         experiment=checked.pipeline.name,
-        name=request.slug,
+        name=request.run_id,
         tags={
             RUN_KEY: run_key(request.dag_id, request.run_id),
             "dag": request.dag_id,

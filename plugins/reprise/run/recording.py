@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from reprise import git
@@ -11,9 +12,9 @@ from reprise.folders import clear, task_folder
 from reprise.messages import Done, Opened, Recorded
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline
-from reprise.run import champion, gate
+from reprise.run import champion, gate, records
 from reprise.run.opening import Request
-from reprise.run.records import REFS, RUN_FILE, ref_name
+from reprise.run.records import REFS, RUN_FILE, ref_of
 from reprise.settings import ROOT, Settings
 from reprise.tracking.mlflow_server import Point, Tracker, now
 from reprise.tracking.outbox import Outbox
@@ -202,10 +203,35 @@ def _commit(
     # Dated by the run's start: a task that is cleared makes the same commit again, and whoever noted it still finds it.
     started = opened["heading"]["started"] // 1000
     commit = git.commit_files(workspace.path, opened["revision"], files, message, started)
-    baseline = opened["revision"]
-    ref = f"{REFS}/{baseline[:2]}/{baseline[2:]}/{ref_name(request.pipeline, request.run_id)}"
-    git.git(workspace.path, "push", "--quiet", "--force", settings.origin, f"{commit}:{ref}")
+    ref = ref_of(request.pipeline, request.run_id, opened["revision"])
+    keep(settings.origin, workspace.path, commit, ref)
     return commit, ref
+
+
+def keep(origin: str, repo: Path, commit: str, ref: str) -> None:
+    """Push a record to its ref. What the run's task made before, when it was killed, it replaces; nothing else.
+
+    A run that was made again, from its opening on, has its earlier record beside it, under the earlier commit's hash.
+
+    :param repo: a clone that has the commit.
+    :raises RepriseError: where the ref holds something else, or the origin refuses.
+    :raises TryAgain: where another process records the same run, or the way to the origin failed.
+    """
+    held = git.refs_at(origin, ref).get(ref, "")
+    if held == commit:
+        return
+    if held:
+        git.fetch(repo, origin, held)
+        if not records.same_run(repo, held, commit):
+            at = git.without_password(origin)
+            raise RepriseError(
+                f"{ref} at {at} holds {held[:12]}, which is no record of this run",
+                f"git push {at} {held}:{ref}-{held[:7]} :{ref}, then clear the task record in Airflow",
+            )
+        if records.started(repo, held) != records.started(repo, commit):
+            beside = f"{ref}-{held[:7]}"
+            git.push(repo, origin, held, beside, git.refs_at(origin, beside).get(beside, ""))
+    git.push(repo, origin, commit, ref, held)
 
 
 def show(settings: Settings, commit: str, ref: str, most: int = 200_000) -> str:
@@ -220,6 +246,7 @@ def show(settings: Settings, commit: str, ref: str, most: int = 200_000) -> str:
     try:
         git.git(ROOT, "cat-file", "-e", commit)
     except CommandFailed:  # made on another node
-        git.git(ROOT, "fetch", "--quiet", settings.origin, ref)
-    text = git.git(ROOT, "show", "--stat", "--patch", "--format=fuller", commit)
+        git.fetch(ROOT, settings.origin, ref)
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv")
+    text = git.git(ROOT, "show", "--stat", "--patch", "--format=fuller", *plain, commit)
     return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters: git show {commit}"

@@ -1,6 +1,7 @@
 """Find a finished run's record in git again: the commit that holds its run.json, dvc.lock, params and listing."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,9 +23,20 @@ REFS = "refs/exps"
 
 
 def ref_name(pipeline: str, run_id: str) -> str:
-    """What a run's record is called: the run's id, behind the pipeline's name, as two pipelines share ids of schedules."""
+    """What a run's record is called: by the run's id, and by the pipeline's name, as two share ids of schedules.
+
+    The ids that `make run` gives, which name the pipeline, stay as they are; others have a hash of both behind them,
+    as `p` with `2-x` is not `p-2` with `x`.
+    """
     name = pipeline.rstrip("/").rsplit("/", 1)[-1]
-    return slug(run_id) if run_id.startswith(name) else f"{name}-{slug(run_id)}"
+    if re.fullmatch(rf"{re.escape(name)}-\d{{8}}-\d{{6}}", run_id):
+        return slug(run_id)
+    return slug(run_id if run_id.startswith(f"{name}-") else f"{name}-{run_id}", of=f"{name}/{run_id}")
+
+
+def ref_of(pipeline: str, run_id: str, revision: str) -> str:
+    """The ref of a run's record: where DVC looks for the experiments of the revision."""
+    return f"{REFS}/{revision[:2]}/{revision[2:]}/{ref_name(pipeline, run_id)}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,10 @@ def find(origin: str, name: str) -> Record:
     :raises BadInput: where there is none, or several: of two pipelines with the same run id, say.
     """
     repo = _local(origin)
-    named = [r for r in every(origin) if name == r.ref or r.name in (name, ref_name(r.pipeline, name))]
+    known = list(every(origin))
+    named = [r for r in known if name == r.ref or r.name in (name, ref_name(r.pipeline, name))]
+    if not named:  # called by another rule, by an earlier Reprise or by hand: the last of each pipeline
+        named = list({r.pipeline: r for r in known if r.run_id == name}.values())
     if len(named) > 1:
         raise BadInput(
             f"{name!r} names {len(named)} records: {', '.join(r.name for r in named)}",
@@ -117,7 +132,7 @@ def find(origin: str, name: str) -> Record:
         )
     if named:
         return named[0]
-    return _of_commit(repo, name, sorted({known for r in every(origin) for known in (r.name, r.run_id)}))
+    return _of_commit(repo, name, sorted({label for r in known for label in (r.name, r.run_id)}))
 
 
 def every(origin: str, pipeline: str | None = None) -> Iterator[Record]:
@@ -125,10 +140,24 @@ def every(origin: str, pipeline: str | None = None) -> Iterator[Record]:
     repo = _local(origin)
     lines = git.git(repo, "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", f"{REFS}/??/*/*")
     refs = [line.split(" ", 1) for line in lines.splitlines()]
-    for (commit, ref), files in zip(refs, _written(repo, [commit for commit, _ in refs]), strict=True):
+    for (commit, ref), files in zip(refs, written(repo, [commit for commit, _ in refs]), strict=True):
         for folder in files:
             if pipeline in (None, folder):
                 yield Record(repo, commit, ref, folder)
+
+
+def same_run(repo: Path, one: str, other: str) -> bool:
+    """Whether two commits are records of the same run."""
+    runs = []
+    for commit, folders in zip((one, other), written(repo, [one, other]), strict=True):
+        about = Record(repo, commit, "", folders[0]).about if folders else {}
+        runs.append((about.get("dag"), about.get("run_id")))
+    return runs[0] == runs[1] != (None, None)
+
+
+def started(repo: Path, commit: str) -> int:
+    """When the run of a record was opened, in seconds since 1970: what its commit is dated by."""
+    return int(git.git(repo, "show", "--no-patch", "--format=%ct", commit))
 
 
 def _of_commit(repo: Path, name: str, known: list[str]) -> Record:
@@ -140,14 +169,14 @@ def _of_commit(repo: Path, name: str, known: list[str]) -> Record:
         raise BadInput(
             f"no record of a run or commit {name!r}{meant}", "make status, or .venv/bin/dvc exp show"
         ) from None
-    folders = _written(repo, [commit])[0]
+    folders = written(repo, [commit])[0]
     if not folders:
         raise BadInput(f"commit {commit[:12]} is no record of a run: it writes no {RUN_FILE}", ".venv/bin/dvc exp show")
     refs = git.git(repo, "for-each-ref", "--format=%(refname)", "--points-at", commit, f"{REFS}/").splitlines()
     return Record(repo, commit, refs[0] if refs else "", folders[0])
 
 
-def _written(repo: Path, commits: list[str]) -> list[list[str]]:
+def written(repo: Path, commits: list[str]) -> list[list[str]]:
     """For each commit the folders whose run.json it wrote itself, not merely inherited; one git process for all."""
     if not commits:
         return []
@@ -166,5 +195,5 @@ def _local(origin: str) -> Path:
     """A local repository that has the origin's records: the origin itself, else this clone, brought up to date."""
     if Path(origin).is_dir():
         return Path(origin)
-    git.git(ROOT, "fetch", "--quiet", origin, f"+{REFS}/*:{REFS}/*")
+    git.fetch(ROOT, origin, f"+{REFS}/*:{REFS}/*")
     return ROOT

@@ -20,7 +20,7 @@ from docker.types import DeviceRequest
 from reprise.dag import assets
 from reprise.dag.tries import tried_again_or_not
 from reprise.errors import RepriseError
-from reprise.folders import clear, slug, task_folder
+from reprise.folders import clear, task_folder
 from reprise.messages import OPEN, PROBLEM, Done, Entry, Opened
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline, Stage, producers
@@ -34,7 +34,7 @@ from reprise.stage.output import Output
 from reprise.stage.sandbox import LIVE, Sandbox
 from reprise.stage.source import Source
 from reprise.tracking.live import Live
-from reprise.tracking.mlflow_server import Tracker
+from reprise.tracking.mlflow_server import Tracker, run_key
 from reprise.tracking.outbox import Outbox
 from reprise.tracking.tensorboard import Board, board_folder
 from reprise.tracking.unsent import hand_on, send_left
@@ -157,7 +157,7 @@ class StageOperator(DockerOperator):
             workspace.pull(dep for dep in producers(stage, self.pipeline.stages) if dep not in shown)
         device = self._choose_device()
         with self._tracked(ti, opened) as outbox:
-            anew = slug(ti.run_id) if opened["ignore_cache"] else ""
+            anew = run_key(ti.dag_id, ti.run_id) if opened["ignore_cache"] else ""
             checkpoints = Checkpoints.of(settings, workspace, self.pipeline, stage, upstream, anew)
             with _timed(seconds, "run"), checkpoints or nullcontext():
                 sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)

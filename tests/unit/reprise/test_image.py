@@ -137,3 +137,24 @@ def test_proxies_come_in_both_spellings() -> None:
         "https_proxy": "http://p:3128",
         "HTTPS_PROXY": "http://p:3128",
     }
+
+
+def test_a_checkout_with_other_line_ends_has_the_same_image(checkout: Path) -> None:
+    for file in image.REPRO_FROM:
+        content = (checkout / file).read_bytes()
+        (checkout / file).write_bytes(content.replace(b"\n", b"\r\n"))
+    assert image.image_name(checkout) == image.image_name(ROOT)
+    assert image.repro_name(checkout) == image.repro_name(ROOT)
+    with tarfile.open(fileobj=image._context(checkout, "docker/Dockerfile", ["docker/stages.lock"])) as tar:
+        assert b"\r" not in tar.extractfile("Dockerfile").read() + tar.extractfile("stages.lock").read()  # type: ignore[union-attr]
+    assert "\r" not in image._pinned_base(checkout)
+
+
+@pytest.mark.parametrize("file", ["docker/Dockerfile", "docker/repro.Dockerfile"])
+def test_the_label_of_the_build_comes_before_the_index_settings(file: str) -> None:
+    """What comes after it is removed with it, if the build fails as well."""
+    lines = (ROOT / file).read_text().splitlines()
+    copied = [number for number, line in enumerate(lines) if re.match("COPY .*index.sh", line)]
+    labelled = [number for number, line in enumerate(lines) if line.startswith("LABEL reprise.build=$BUILD")]
+    stage = max(number for number, line in enumerate(lines[: copied[0]]) if line.startswith("FROM "))
+    assert stage < labelled[0] < copied[0]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from test_records import RUN
 from test_records import origin as origin  # a fixture: a repository with three records
 
 from reprise.errors import BadInput
@@ -13,16 +14,16 @@ from reprise.settings import ROOT, Settings
 
 def test_a_run_by_its_id_and_the_newest(origin: Path) -> None:
     settings = Settings(origin=str(origin), var=origin / "var")
-    run = Run("p-2", settings=settings)
-    assert (run.name, run.params, repr(run)) == ("p-2", {"a.b": "p-2"}, "Run('p-2')")
+    run = Run(RUN, settings=settings)
+    assert (run.name, run.params, repr(run)) == (RUN, {"a.b": RUN}, f"Run('{RUN}')")
     assert Run(pipeline="pipelines/q", settings=settings).record.pipeline == "pipelines/q"
     assert not settings.work.exists(), "nothing is cloned before a file is asked for"
 
 
 def test_what_is_not_there_is_named(origin: Path) -> None:
     settings = Settings(origin=str(origin), var=origin / "var")
-    with pytest.raises(BadInput, match=r"run p-2 has no output 'date'\n  next: use one of data"):
-        Run("p-2", settings=settings).files("date")
+    with pytest.raises(BadInput, match=rf"run {RUN} has no output 'date'\n  next: use one of data"):
+        Run(RUN, settings=settings).files("date")
     with pytest.raises(BadInput, match=r"no run of pipelines/none has been recorded"):
         Run(pipeline="pipelines/none", settings=settings)
 

@@ -10,6 +10,7 @@ from reprise import git
 from reprise.errors import BadInput
 from reprise.run import records
 
+RUN = "p-20261122-101112"
 LOCK = """
 schema: '2.0'
 stages:
@@ -25,7 +26,7 @@ def origin(tmp_path: Path) -> Path:
     """Two records of one pipeline, one of another with the same run id as the first, and an experiment of DVC's own."""
     repository(tmp_path)
     head = git.resolve(tmp_path, "HEAD")
-    for pipeline, run in (("pipelines/p", "manual__1+2"), ("pipelines/p", "p-2"), ("pipelines/q", "manual__1+2")):
+    for pipeline, run in (("pipelines/p", "manual__1+2"), ("pipelines/p", RUN), ("pipelines/q", "manual__1+2")):
         keep(tmp_path, head, pipeline, run)
     other = git.commit_files(tmp_path, head, {"pipelines/p/params.yaml": b"a: 9\n"}, "dvc exp run")
     git.git(tmp_path, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/foggy-cats", other)
@@ -48,23 +49,23 @@ def keep(repo: Path, revision: str, pipeline: str, run: str) -> str:
 
 
 def test_by_run_id_name_and_commit(origin: Path) -> None:
-    record = records.find(str(origin), "p-2")
-    assert (record.pipeline, record.run_id, record.name) == ("pipelines/p", "p-2", "p-2")
+    record = records.find(str(origin), RUN)
+    assert (record.pipeline, record.run_id, record.name) == ("pipelines/p", RUN, RUN)
     assert git.resolve(origin, f"{record.commit}^") == git.resolve(origin, "main")
     for name in (record.name, record.commit, record.commit[:9], record.ref):
         assert records.find(str(origin), name) == record
 
 
 def test_what_it_holds(origin: Path) -> None:
-    record = records.find(str(origin), "p-2")
-    assert record.params == {"a.b": "p-2"}
+    record = records.find(str(origin), RUN)
+    assert record.params == {"a.b": RUN}
     assert record.outs["data"]["md5"] == "0123.dir"
     assert record.listing["2026-11-01"][0]["path"] == "x"
     assert record.text("nothing.json") == ""
 
 
 def test_its_models_are_found_by_their_bytes_where_mlflow_was_away(origin: Path) -> None:
-    record = records.find(str(origin), "p-2")
+    record = records.find(str(origin), RUN)
     registered = [
         {"name": "net", "version": "1", "md5": "ffff"},
         {"name": "net", "version": "2", "md5": "0123.dir"},
@@ -76,18 +77,18 @@ def test_its_models_are_found_by_their_bytes_where_mlflow_was_away(origin: Path)
 
 
 def test_all_of_one_pipeline(origin: Path) -> None:
-    assert sorted(r.run_id for r in records.every(str(origin), "pipelines/p")) == ["manual__1+2", "p-2"]
+    assert sorted(r.run_id for r in records.every(str(origin), "pipelines/p")) == ["manual__1+2", RUN]
     assert len(list(records.every(str(origin)))) == 3
 
 
 def test_one_id_of_two_pipelines_is_not_guessed(origin: Path) -> None:
-    with pytest.raises(BadInput, match="names 2 records: p-manual__1-2, q-manual__1-2"):
+    with pytest.raises(BadInput, match="names 2 records: p-manual__1-2=22d4c6a4, q-manual__1-2=b2a78592"):
         records.find(str(origin), "manual__1+2")
-    assert records.find(str(origin), "q-manual__1-2").pipeline == "pipelines/q"
+    assert records.find(str(origin), "q-manual__1-2=b2a78592").pipeline == "pipelines/q"
 
 
 def test_a_commit_that_only_inherits_a_record_is_none(origin: Path) -> None:
-    record = records.find(str(origin), "p-2")
+    record = records.find(str(origin), RUN)
     child = git.commit_files(origin, record.commit, {"b": b"1"}, "work on")
     for name, said in (
         (child, "is no record"),
@@ -100,9 +101,9 @@ def test_a_commit_that_only_inherits_a_record_is_none(origin: Path) -> None:
 
 
 def test_a_record_whose_ref_is_gone_is_found_by_its_commit(origin: Path) -> None:
-    record = records.find(str(origin), "p-2")
+    record = records.find(str(origin), RUN)
     git.git(origin, "update-ref", "-d", record.ref)
-    assert records.find(str(origin), record.commit).name == "p-2"
+    assert records.find(str(origin), record.commit).name == RUN
 
 
 def test_no_records_yet(tmp_path: Path) -> None:
@@ -111,5 +112,13 @@ def test_no_records_yet(tmp_path: Path) -> None:
 
 
 def test_an_unknown_run_names_the_nearest(origin: Path) -> None:
-    with pytest.raises(BadInput, match="did you mean p-2"):
-        records.find(str(origin), "p-22")
+    with pytest.raises(BadInput, match=f"did you mean {RUN}"):
+        records.find(str(origin), "p-20261122-1011")
+
+
+def test_a_record_that_is_called_by_another_rule_is_found_by_its_run(origin: Path) -> None:
+    record = records.find(str(origin), RUN)
+    older = f"{records.REFS}/ab/cd/called-so"
+    git.git(origin, "update-ref", older, record.commit)
+    git.git(origin, "update-ref", "-d", record.ref)
+    assert records.find(str(origin), RUN).ref == older
