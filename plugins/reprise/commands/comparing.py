@@ -8,6 +8,7 @@ from reprise import git
 from reprise.errors import BadInput
 from reprise.pipeline import params
 from reprise.run.records import Record
+from reprise.sources import inbox
 
 ABSENT = "–"
 _MOST_FILES = 12
@@ -79,15 +80,13 @@ def _few(names: Sequence[str]) -> str:
 
 def _data(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """What was in the inbox, and each output's hash, files and bytes."""
-    inbox = {"inbox": tuple(_inbox(record) for record in records)}
-    return inbox | _by_name(records, lambda r: r.outs, _out)
+    listed = {"inbox": tuple(_inbox(record) for record in records)}
+    return listed | _by_name(records, lambda r: r.outs, _out)
 
 
 def _inbox(record: Record) -> str:
-    files = [file for date in record.listing.values() for file in date]
-    if not files:
-        return ABSENT
-    return f"{len(record.listing)} dates, {len(files)} files, {sum(file['size'] for file in files):,} bytes"
+    total = inbox.total(record.listing)
+    return str(total) if total.files else ABSENT
 
 
 def _out(out: dict[str, Any]) -> str:

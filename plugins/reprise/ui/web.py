@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from reprise.errors import RepriseError
 from reprise.pipeline.stages import Artifact
 from reprise.run import numbers, recording
 from reprise.settings import load as load_settings
+from reprise.sources.inbox import total
 from reprise.tracking.mlflow_server import PICTURES, Tracker, bare_heading
 from reprise.ui import rundata, runview
 from reprise.ui.links import MOUNTED, page_path
@@ -239,9 +241,7 @@ def _listing(run: Facts) -> dict[str, Any] | None:
 def _summary(md5: str) -> dict[str, Any]:
     """A page that is open asks every three seconds, and a listing may name a million files."""
     parts = json.loads(read_object(md5, most=_MOST_BYTES))["partitions"]
-    files = [entry for entries in parts.values() for entry in entries]
-    size = sum(entry.get("size", 0) for entry in files)
-    return {"md5": md5, "dates": len(parts), "files": len(files), "bytes": size}
+    return {"md5": md5, **asdict(total(parts))}
 
 
 def _json(md5: str) -> Any:
