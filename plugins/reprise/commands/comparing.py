@@ -1,5 +1,6 @@
 """What differs between recorded runs: code, parameters, data, metrics; from git alone."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,13 +97,13 @@ def _out(out: dict[str, Any]) -> str:
 
 def _metrics(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """All metrics; behind each but the first run's, how much it differs from the first's."""
-    values = [record.about.get("metrics", {}) for record in records]
+    values = [record.metrics for record in records]
 
     def cell(name: str, run: dict[str, float]) -> str:
         if name not in run:
             return ABSENT
         change = run[name] - values[0][name] if name in values[0] else 0
-        return f"{run[name]:.6g}" + (f" ({change:+.3g})" if change else "")
+        return f"{run[name]:.6g}" + (f" ({change:+.3g})" if change and math.isfinite(change) else "")
 
     return {name: tuple(cell(name, run) for run in values) for name in sorted({n for run in values for n in run})}
 

@@ -63,7 +63,7 @@ def rows(records: Iterable[Record], tracker: Tracker) -> list[Row]:
             partitions=held.dates,
             files=held.files,
             size=held.size,
-            metrics=dict(record.about["metrics"]),
+            metrics=dict(record.metrics),
             state=", ".join(state),
         )
         place = (row.inbox, date)

@@ -48,8 +48,9 @@ class Total:
 
 def total(partitions: Mapping[str, list[Entry]]) -> Total:
     """Sum up the partitions of a listing."""
-    sizes = [entry.get("size") for entries in partitions.values() for entry in entries]
-    return Total(len(partitions), len(sizes), None if None in sizes else sum(sizes))
+    entries = [entry for part in partitions.values() for entry in part]
+    known = [entry["size"] for entry in entries if entry.get("size") is not None]
+    return Total(len(partitions), len(entries), sum(known) if len(known) == len(entries) else None)
 
 
 def list_inbox(

@@ -24,7 +24,7 @@ from reprise.folders import clear, slug, task_folder
 from reprise.messages import OPEN, PROBLEM, Done, Entry, Opened
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline, Stage, producers
-from reprise.run import champion
+from reprise.run import champion, gate, metrics
 from reprise.run.plan import find_again
 from reprise.settings import load as load_settings
 from reprise.stage import containers
@@ -163,6 +163,9 @@ class StageOperator(DockerOperator):
                 sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)
                 wandb = self._run_container(sandbox, opened, outbox, checkpoints)
                 sandbox.collect()
+                metrics.check(workspace.folder, stage)
+                if stage.meta.champion:
+                    gate.read_decision(workspace.folder, stage)
             with _timed(seconds, "commit"):
                 entry = division.commit() if division else workspace.commit(stage.name)
             with _timed(seconds, "push"):

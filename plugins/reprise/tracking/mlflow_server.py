@@ -9,7 +9,6 @@ https://mlflow.org/docs/latest/api_reference/rest-api.html
 
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from urllib.parse import quote
 import requests
 
 from reprise.errors import RepriseError, ServerAway
+from reprise.run.numbers import as_json
 from reprise.tracking.points import BATCH, Point
 
 log = logging.getLogger(__name__)
@@ -175,8 +175,7 @@ class Tracker:
     def metrics(self, run: str, points: Sequence[Point], prefix: str = "") -> None:
         """Log points. The same point again changes nothing: MLflow keeps one of equal name, value, step and time."""
         batch = [
-            {"key": prefix + p.name, "value": _json_number(p.value), "timestamp": p.time, "step": p.step}
-            for p in points
+            {"key": prefix + p.name, "value": as_json(p.value), "timestamp": p.time, "step": p.step} for p in points
         ]
         for start in range(0, len(batch), BATCH):
             self._call("POST", "runs/log-batch", {"run_id": run, "metrics": batch[start : start + BATCH]})
@@ -268,13 +267,11 @@ class Tracker:
                 return found
             body["page_token"] = answer["next_page_token"]
 
-    @_tolerant
-    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> bool:
-        """Give an alias to a registered version, whose tags say why. True: done."""
+    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> None:
+        """Give an alias to a registered version, whose tags say why."""
         for tag in _pairs(tags):
             self._call("POST", "model-versions/set-tag", {"name": name, "version": version, **tag})
         self._call("POST", "registered-models/alias", {"name": name, "alias": alias, "version": version})
-        return True
 
     def finish(self, run: str, status: str, ended: int) -> None:
         """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it.
@@ -319,10 +316,3 @@ def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
 def _tags(version: Mapping[str, Any]) -> dict[str, str]:
     """A registered version's tags, and ``version``."""
     return {**{tag["key"]: tag["value"] for tag in version.get("tags", [])}, "version": str(version["version"])}
-
-
-def _json_number(value: float) -> float | str:
-    """JSON has no NaN and no infinity; the server reads these words."""
-    if math.isnan(value):
-        return "NaN"
-    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"

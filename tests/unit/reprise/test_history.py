@@ -37,6 +37,10 @@ class Record:
         }
 
     @property
+    def metrics(self) -> dict[str, float]:
+        return self.about["metrics"]
+
+    @property
     def listing(self) -> dict[str, list[dict[str, Any]]]:
         return {date: [{"path": f"{date}/a", "size": 500_000}] * 2 for date in self.dates}
 

@@ -149,9 +149,9 @@ def test_a_model_that_is_refused_does_not_keep_the_run_from_ending(
         box.model(name, tmp_path / "net.onnx", "0" * 32, "")
     box.end("FINISHED")
     box.try_send(server)
-    assert box.models == {"taken": "7"}
+    assert (box.models, box.refused) == ({"taken": "7"}, {"refused": "refused"})
     assert server.said[-1] == ("finish", "id-run-1", "FINISHED")
-    assert "not in MLflow: model refused" in caplog.text
+    assert "model refused is not registered in MLflow: refused" in caplog.text
 
 
 def test_a_damaged_outbox_keeps_nobody_from_sending_the_others(
