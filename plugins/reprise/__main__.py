@@ -156,6 +156,7 @@ def _airflow(settings: Settings, args: argparse.Namespace) -> None:
 def _backfill(settings: Settings, args: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
     from reprise.commands import backfill
+    from reprise.commands.follow import refuse_paused
     from reprise.run.opening import moment
 
     first, last = moment(args.first, "FROM"), moment(args.last, "TO")
@@ -174,6 +175,7 @@ def _backfill(settings: Settings, args: argparse.Namespace) -> None:
     console.print(f"{len(planned)} dates: {', '.join(date[:10] for date in planned)}")
     if args.dry_run:
         return
+    refuse_paused(airflow, request.dag_id)
     number = backfill.start(airflow, dates)
     console.print(f"backfill {number}: {settings.airflow}/dags/{request.dag_id}/backfills")
     found = backfill.follow(airflow, dates, console)
@@ -246,13 +248,14 @@ def _logs(settings: Settings, args: argparse.Namespace) -> None:
 def _run(settings: Settings, args: argparse.Namespace) -> None:
     from reprise.airflow_api import Airflow
     from reprise.commands import result
-    from reprise.commands.follow import follow, stage_table, why_failed
+    from reprise.commands.follow import follow, refuse_paused, stage_table, why_failed
 
     request = _request(settings, args)
     pipeline = _preflight(settings, request)
     services.up(settings)
     airflow = Airflow(settings.airflow)
     _wait_for_dag(settings, airflow, request.pipeline)
+    refuse_paused(airflow, request.dag_id)
     conf = _conf(request)
     if args.as_of:
         conf["as_of"] = args.as_of

@@ -74,6 +74,10 @@ class Airflow:
         mine = [e for e in errors if e["filename"].rsplit("/", 1)[-1] == f"{dag_id}.py"]
         return str(mine[0]["stack_trace"]) if mine else ""
 
+    def paused(self, dag_id: str) -> bool:
+        """Whether the DAG is switched off: Airflow takes its runs and starts no task of them."""
+        return bool(self.call("GET", f"dags/{quote(dag_id)}")["is_paused"])
+
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         """Start a run without a logical date."""
         body = {"dag_run_id": run_id, "conf": conf, "logical_date": None}

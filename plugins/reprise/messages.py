@@ -78,11 +78,14 @@ class Recorded(TypedDict):
 
     commit: str
     ref: str
-    metrics: dict[str, float]
+    metrics: dict[str, float | str]
+    """JSON has no NaN and no infinity: :func:`reprise.run.numbers.from_json` reads them."""
     mlflow: str | None
     wandb: str | None
     models: dict[str, str]
     """Registered model's name → version."""
+    refused: dict[str, str]
+    """Model's name → why MLflow did not register it."""
     decision: dict[str, Any]
     """``promote`` and ``reason``, as the comparing stage wrote them; empty where there is none."""
 

@@ -46,7 +46,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         """The final numbers."""
-        return dict(self.record.about["metrics"])
+        return dict(self.record.metrics)
 
     @property
     def models(self) -> dict[str, str]:

@@ -15,9 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from reprise.airflow_api import Airflow
+from reprise.commands.follow import waits
 from reprise.errors import BadInput, RepriseError
 
 _POLL_SECONDS = 1.0
+_POLLS_TO_PAUSED = 10
+"""How many polls lie between two questions whether the DAG was paused meanwhile."""
 _ENDED = ("success", "failed")
 AGAIN = {"": "none", "failed": "failed", "all": "completed"}
 """What is done with a date that has been run: nothing, run it again where it failed, run it again."""
@@ -124,6 +127,7 @@ def runs(airflow: Airflow, dates: Dates) -> list[dict[str, Any]]:
 def follow(airflow: Airflow, dates: Dates, console: Console) -> list[dict[str, Any]]:
     """Print a line as each run starts and ends, until all have ended; returns the dates' runs."""
     shown: dict[str, str] = {}
+    polls, paused = 0, False
     while True:
         found = runs(airflow, dates)
         for run in found:
@@ -134,6 +138,10 @@ def follow(airflow: Airflow, dates: Dates, console: Console) -> list[dict[str, A
             shown[run["dag_run_id"]] = state
         if all(run["state"] in _ENDED for run in found):
             return found
+        polls += 1
+        if not paused and polls % _POLLS_TO_PAUSED == 0 and airflow.paused(dates.dag_id):
+            console.print(f"  {waits(dates.dag_id)}")
+            paused = True
         time.sleep(_POLL_SECONDS)
 
 

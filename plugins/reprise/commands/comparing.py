@@ -1,5 +1,6 @@
 """What differs between recorded runs: code, parameters, data, metrics; from git alone."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from reprise import git
 from reprise.errors import BadInput
 from reprise.pipeline import params
 from reprise.run.records import Record
+from reprise.sources import inbox
 
 ABSENT = "–"
 _MOST_FILES = 12
@@ -79,15 +81,13 @@ def _few(names: Sequence[str]) -> str:
 
 def _data(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """What was in the inbox, and each output's hash, files and bytes."""
-    inbox = {"inbox": tuple(_inbox(record) for record in records)}
-    return inbox | _by_name(records, lambda r: r.outs, _out)
+    listed = {"inbox": tuple(_inbox(record) for record in records)}
+    return listed | _by_name(records, lambda r: r.outs, _out)
 
 
 def _inbox(record: Record) -> str:
-    files = [file for date in record.listing.values() for file in date]
-    if not files:
-        return ABSENT
-    return f"{len(record.listing)} dates, {len(files)} files, {sum(file['size'] for file in files):,} bytes"
+    total = inbox.total(record.listing)
+    return str(total) if total.files else ABSENT
 
 
 def _out(out: dict[str, Any]) -> str:
@@ -97,13 +97,13 @@ def _out(out: dict[str, Any]) -> str:
 
 def _metrics(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """All metrics; behind each but the first run's, how much it differs from the first's."""
-    values = [record.about.get("metrics", {}) for record in records]
+    values = [record.metrics for record in records]
 
     def cell(name: str, run: dict[str, float]) -> str:
         if name not in run:
             return ABSENT
         change = run[name] - values[0][name] if name in values[0] else 0
-        return f"{run[name]:.6g}" + (f" ({change:+.3g})" if change else "")
+        return f"{run[name]:.6g}" + (f" ({change:+.3g})" if change and math.isfinite(change) else "")
 
     return {name: tuple(cell(name, run) for run in values) for name in sorted({n for run in values for n in run})}
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reprise.airflow_api import Airflow
-from reprise.errors import RepriseError
+from reprise.errors import BadInput, RepriseError
 from reprise.messages import GATE, OPEN, RECORD
 from reprise.pipeline.stages import Pipeline
 
@@ -24,7 +24,7 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
     dag_id = pipeline.name
     order = [OPEN, *(stage.task_id for stage in pipeline.stages), RECORD, GATE]
     shown: dict[str, tuple[str, int]] = {}
-    said = ""
+    said, paused = "", False
     spoke, pause = time.monotonic(), _PROGRESS_SECONDS
     while True:
         state = airflow.run(dag_id, run_id)["state"]
@@ -40,6 +40,9 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
             return str(state)
         if time.monotonic() - spoke > pause:
             asked = time.monotonic()
+            if not paused and airflow.paused(dag_id):
+                console.print(f"  {waits(dag_id)}")
+                paused = True
             for task in tasks.values():
                 if task["state"] == "running":
                     said = _say_progress(airflow, dag_id, run_id, task, console, said)
@@ -47,6 +50,25 @@ def follow(airflow: Airflow, pipeline: Pipeline, run_id: str, console: Console) 
             spoke = time.monotonic()
             pause = max(_PROGRESS_SECONDS, 20 * (spoke - asked))
         time.sleep(_POLL_SECONDS)
+
+
+def refuse_paused(airflow: Airflow, dag_id: str) -> None:
+    """Ask before a run is made that would wait until somebody switches the DAG on.
+
+    :raises BadInput: if it is off. Whoever paused it meant to stop its runs, so it is not switched on here.
+    """
+    if airflow.paused(dag_id):
+        raise BadInput(f"DAG {dag_id} is paused in Airflow: none of its tasks would start", unpause(dag_id))
+
+
+def waits(dag_id: str) -> str:
+    """That a run stands still since its DAG was paused, and the way on."""
+    return f"DAG {dag_id} was paused in Airflow: what has not started waits\n  next: {unpause(dag_id)}"
+
+
+def unpause(dag_id: str) -> str:
+    """The command that switches a DAG on."""
+    return f'make airflow ARGS="dags unpause {dag_id}", or the switch on its page'
 
 
 def _say(airflow: Airflow, pipeline: Pipeline, run_id: str, task: Mapping[str, Any], console: Console) -> None:

@@ -15,6 +15,7 @@ from reprise.pipeline.stages import Pipeline
 from reprise.run import numbers
 from reprise.run.champion import ALIAS, RUN
 from reprise.run.records import Record
+from reprise.sources.inbox import total
 from reprise.tracking.mlflow_server import Tracker
 
 MOST = 3
@@ -33,8 +34,8 @@ class Row:
     commit: str
     partitions: int
     files: int
-    size: int
-    """Bytes of the files."""
+    size: int | None
+    """Bytes of the files; None if unknown."""
     metrics: dict[str, float]
     state: str
     """``champion``, ``was champion``, ``candidate``; empty where the run registered no model."""
@@ -53,16 +54,16 @@ def rows(records: Iterable[Record], tracker: Tracker) -> list[Row]:
         state = [states.get(model, "candidate") for model in record.models(versions).items()]
         listing = record.listing
         date = str(record.about["as_of"] or max(listing, default=""))[:10]
-        files = [file for part in listing.values() for file in part]
+        held = total(listing)
         row = Row(
             inbox=record.inbox,
             date=date,
             run_id=record.run_id,
             commit=record.commit,
-            partitions=len(listing),
-            files=len(files),
-            size=sum(file["size"] for file in files),
-            metrics=dict(record.about["metrics"]),
+            partitions=held.dates,
+            files=held.files,
+            size=held.size,
+            metrics=dict(record.metrics),
             state=", ".join(state),
         )
         place = (row.inbox, date)
@@ -112,7 +113,8 @@ def table(inbox: str, found: Sequence[Row], names: Sequence[str]) -> Table:
         shown.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=column == "date")
     for row in found:
         values = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in names)
-        shown.add_row(row.date, str(row.partitions), str(row.files), f"{row.size / 1e6:.1f}", *values, row.state)
+        size = "" if row.size is None else f"{row.size / 1e6:.1f}"
+        shown.add_row(row.date, str(row.partitions), str(row.files), size, *values, row.state)
     return shown
 
 

@@ -29,7 +29,9 @@ def say(
     :param took: seconds from the trigger to the end.
     """
     commit = recorded["commit"][:12]
-    for line in numbers.lines(pipeline, recorded["metrics"], f"git show {commit}, .venv/bin/dvc exp show, MLflow"):
+    for line in numbers.lines(
+        pipeline, numbers.from_json(recorded["metrics"]), f"git show {commit}, .venv/bin/dvc exp show, MLflow"
+    ):
         console.print(f"  {line}")
     places = {"Airflow": f"{settings.airflow}/dags/{request.dag_id}/runs/{request.run_id}"}
     if recorded["mlflow"]:

@@ -91,7 +91,7 @@ def ended(pipeline: Pipeline, recorded: Recorded, judged: Judged | None, ran: Se
     what = judged["verdict"] if judged and judged["verdict"] in ("promoted", "refused") else "success"
     lines = [f"{judged['verdict']}: {judged['reason']}"] if judged else []
     lines += [f"commit {recorded['commit']}", f"ran: {', '.join(ran)}"]
-    return what, "\n".join([*lines, *numbers.lines(pipeline, recorded["metrics"], "in the commit")])
+    return what, "\n".join([*lines, *numbers.lines(pipeline, numbers.from_json(recorded["metrics"]), "in the commit")])
 
 
 def tell_ended(

@@ -28,7 +28,7 @@ _VARIABLES = ("yaml", "yml", "toml", "json", "py")
 """Endings of files that dvc.yaml can take values from."""
 
 # Part of the key: a change in what is read must not meet an old manifest.
-_FORMAT = "2"
+_FORMAT = "3"
 
 
 def load(root: Path, path: str, store: Path) -> Pipeline:
@@ -92,7 +92,10 @@ def read(root: Path, path: str) -> Pipeline:
     if not stages:
         raise BadInput(f"{path}/dvc.yaml has no stages", "add one: see the README, 'Add a stage'")
     order = TopologicalSorter({name: stage.upstream for name, stage in stages.items()}).static_order()
-    artifacts = (Artifact(name, a["path"], a.get("type") or "", a.get("desc") or "") for name, a in declared.items())
+    artifacts = (
+        Artifact(name, os.path.normpath(a["path"]), a.get("type") or "", a.get("desc") or "")
+        for name, a in declared.items()
+    )
     pipeline = Pipeline(path, tuple(stages[name] for name in order), tuple(artifacts))
     _check_partitioned(pipeline)
     _check_champion(pipeline)

@@ -3,12 +3,17 @@
 import datetime as dt
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
-from reprise.errors import RepriseError
+from reprise.errors import RepriseError, ServerAway
 from reprise.messages import Champion, Judged, Recorded
+from reprise.pipeline.stages import Stage
+from reprise.run import metrics
 from reprise.run.champion import ALIAS, AS_OF, BEFORE, RUN
 from reprise.settings import Settings
 from reprise.tracking.mlflow_server import Tracker
+
+_AWAY = "MLflow did not answer: run again when it does, nothing is computed twice"
 
 
 def judge(
@@ -36,9 +41,11 @@ def _judge(tracker: Tracker, name: str, champion: Champion, recorded: Recorded, 
     if champion["version"] is None:
         return Judged(verdict="kept", reason=champion["why"])
     version = recorded["models"].get(name)
+    if name in recorded["refused"]:
+        return Judged(verdict="kept", reason=f"MLflow has not registered {name}: {recorded['refused'][name]}")
     held = tracker.alias(name, ALIAS)
     if version is None or held is None:
-        return Judged(verdict="kept", reason="MLflow did not answer: run again when it does, nothing is computed twice")
+        return Judged(verdict="kept", reason=_AWAY)
     now = held.get("version", "")
     if now == version:
         return Judged(verdict="unchanged", reason=f"the model is {name} version {version}, the champion")
@@ -57,20 +64,26 @@ def _judge(tracker: Tracker, name: str, champion: Champion, recorded: Recorded, 
     decision = recorded["decision"]
     if not decision["promote"]:
         return Judged(verdict="refused", reason=str(decision["reason"]))
-    if not tracker.move_alias(name, ALIAS, version, why):
-        return Judged(verdict="kept", reason="MLflow did not answer: run again when it does, nothing is computed twice")
+    try:
+        tracker.move_alias(name, ALIAS, version, why)
+    except ServerAway:
+        return Judged(verdict="kept", reason=_AWAY)
+    except RepriseError as error:
+        return Judged(verdict="kept", reason=f"the alias was not moved: {error.problem}")
     return Judged(verdict="promoted", reason=f"{name} version {version}: {decision['reason']}")
 
 
-def decision(metrics: Mapping[str, object], stage: str) -> dict[str, object]:
+def read_decision(folder: Path, stage: Stage) -> dict[str, object]:
     """The ``promote`` and ``reason`` that a comparing stage wrote into its metrics.
 
-    :raises RepriseError: where they are not there.
+    :param folder: the pipeline's, in which the stage's outputs lie.
+    :raises RepriseError: if they are missing or of another type.
     """
-    promote, reason = metrics.get("promote"), metrics.get("reason")
+    said = {name: value for values in metrics.of_stage(folder, stage).values() for name, value in values.items()}
+    promote, reason = said.get("promote"), said.get("reason")
     if not isinstance(promote, bool) or not isinstance(reason, str):
         raise RepriseError(
-            f"stage {stage} compares with the champion, but its metrics do not say so",
-            'write {"promote": true or false, "reason": "…"} into its metrics file',
+            f"stage {stage.name} compares with the champion, but its metrics lack the result",
+            'write {"promote": true or false, "reason": "…"} into its metrics file, git commit, and make run',
         )
     return {"promote": promote, "reason": reason}

@@ -3,12 +3,30 @@
 A stage that writes NAME, NAME_low and NAME_high means one number and its interval.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from reprise.pipeline.stages import Pipeline
+from reprise.pipeline.stages import Pipeline, Stage
 
 ENDS = ("_low", "_high")
+
+
+def as_json(value: float) -> float | str:
+    """A number for JSON, which has no NaN and no infinity: ``NaN``, ``Infinity``, ``-Infinity``, as MLflow reads them."""
+    if math.isnan(value):
+        return "NaN"
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def to_json(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as JSON values."""
+    return {name: as_json(value) for name, value in metrics.items()}
+
+
+def from_json(metrics: Mapping[str, float | str]) -> dict[str, float]:
+    """The inverse of :func:`to_json`."""
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def without_ends(names: Iterable[str]) -> list[str]:
@@ -29,9 +47,16 @@ def headline(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
     Where there is none of them: those with an interval; where none has one, all.
     """
     known = list(names)
-    wanted = [pattern for stage in pipeline.stages for pattern in stage.meta.headline]
-    named = [name for pattern in wanted for name in without_ends(known) if fnmatchcase(name, pattern)]
+    wanted = [(stage, pattern) for stage in pipeline.stages for pattern in stage.meta.headline]
+    shown = without_ends(known)
+    named = [name for stage, pattern in wanted for name in shown if fnmatchcase(_own(stage, name), pattern)]
     return list(dict.fromkeys(named)) or _with_interval(known) or without_ends(known)
+
+
+def _own(stage: Stage, name: str) -> str:
+    """What a stage itself calls a number that is recorded as ``FILE:NAME``, since other files have one of this name."""
+    file, _, own = name.rpartition(":")
+    return own if any(out.path == file for out in stage.outs) else name
 
 
 def with_interval(metrics: Mapping[str, float], name: str) -> str:

@@ -17,7 +17,7 @@ from reprise.machine import image
 from reprise.messages import Champion, Entry, Opened
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline
-from reprise.run import champion, relisted
+from reprise.run import champion, products, relisted
 from reprise.run.plan import plan
 from reprise.settings import Settings
 from reprise.sources import connection, inbox
@@ -79,6 +79,7 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
             f"run it from a checkout of its own: git worktree add ../old {revision[:10]}, and there: make repro",
         )
     _refuse_filtered(workspace, pipeline)
+    products.check_artifacts(workspace.folder, pipeline)
     text = params.apply(workspace.folder, request.overrides, request.pipeline)
     (workspace.folder / params.FILE).write_text(text)
     differs = _list_inbox(settings, request, workspace, pipeline) if pipeline.reads_inbox else {}

@@ -1,18 +1,21 @@
 """Record a finished run: one git commit at the origin that holds all it was made of, and its place in MLflow."""
 
+import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reprise import git
 from reprise.errors import BadInput, CommandFailed, RepriseError
-from reprise.folders import clear, task_folder
+from reprise.folders import clear, slug, task_folder
 from reprise.messages import Done, Opened, Recorded
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline
-from reprise.run import champion, gate, records
+from reprise.run import champion, gate, metrics, products, records
+from reprise.run.numbers import to_json
 from reprise.run.opening import Request
 from reprise.run.records import REFS, RUN_FILE, ref_of
 from reprise.settings import ROOT, Settings
@@ -38,13 +41,12 @@ def record(
             workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
         if opened["champion"]:
             pin = workspace.folder / manifest.CHAMPION / champion.FILE
+            pin.parent.mkdir(exist_ok=True)
             pin.write_bytes(champion.dump(opened["champion"]["pin"]))
         workspace.write_lock({stage.name: done[stage.name]["entry"] for stage in pipeline.stages})
         _secure(workspace, opened, done)
-        shown = [a.path for a in pipeline.artifacts]
-        shown += [out.path for stage in pipeline.stages for out in stage.outs if out.kind != "out"]
-        workspace.pull(sorted(set(shown)))
-        metrics = read_metrics(workspace, pipeline)
+        products.bring(workspace, pipeline)
+        numbers = read_metrics(workspace, pipeline)
         decision = read_decision(workspace, pipeline)
         tracker = Tracker(settings.mlflow)
         for name, stage in done.items():
@@ -53,12 +55,12 @@ def record(
                 take_on(settings, opened["heading"], folder / "unsent" / name)
         send_left(settings, tracker)
         outbox = Outbox.create(settings, opened["heading"])
-        _tell(outbox, workspace, pipeline, done, metrics)
+        _tell(outbox, workspace, pipeline, done, numbers)
         outbox.try_send(tracker)
         mlflow = outbox.run or opened["mlflow"]
         wandb = _wandb(settings, outbox, opened, done)
         ids = {"mlflow_run": mlflow, "wandb": wandb, "models": outbox.models}
-        commit, ref = _commit(settings, workspace, request, pipeline, opened, metrics, ids)
+        commit, ref = _commit(settings, workspace, request, pipeline, opened, numbers, ids)
         outbox.note(tags={"commit": commit, "ref": ref, **({"wandb": wandb["run"]} if wandb else {})})
         outbox.end("FINISHED")
         outbox.try_send(tracker)
@@ -66,10 +68,11 @@ def record(
         return Recorded(
             commit=commit,
             ref=ref,
-            metrics=metrics,
+            metrics=to_json(numbers),
             mlflow=mlflow,
             wandb=wandb["run"] if wandb else None,
             models=outbox.models,
+            refused=outbox.refused,
             decision=decision,
         )
     finally:
@@ -103,12 +106,13 @@ def _secure(workspace: Workspace, opened: Opened, done: Mapping[str, Done]) -> N
 
 
 def read_metrics(workspace: Workspace, pipeline: Pipeline) -> dict[str, float]:
-    """The numbers of all metric outputs, nested names joined by dots."""
-    found: dict[str, float] = {}
-    for stage in pipeline.stages:
-        for out in (o for o in stage.outs if o.kind == "metric"):
-            found |= numbers(json.loads((workspace.folder / out.path).read_text()))
-    return dict(sorted(found.items()))
+    """The numbers of all metric outputs by the names under which they are recorded."""
+    files = {
+        file: metrics.numbers(values)
+        for stage in pipeline.stages
+        for file, values in metrics.of_stage(workspace.folder, stage).items()
+    }
+    return metrics.join(files)
 
 
 def read_decision(workspace: Workspace, pipeline: Pipeline) -> dict[str, Any]:
@@ -119,19 +123,7 @@ def read_decision(workspace: Workspace, pipeline: Pipeline) -> dict[str, Any]:
     stage = pipeline.comparing
     if not stage:
         return {}
-    files = [json.loads((workspace.folder / out.path).read_text()) for out in stage.outs if out.kind == "metric"]
-    return gate.decision({key: value for values in files for key, value in values.items()}, stage.name)
-
-
-def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """All numbers of a metrics file by their dotted names."""
-    found: dict[str, float] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, (int, float)):
-            found[f"{prefix}{name}"] = float(value)
-    return found
+    return gate.read_decision(workspace.folder, stage)
 
 
 def _tell(
@@ -139,21 +131,39 @@ def _tell(
     workspace: Workspace,
     pipeline: Pipeline,
     done: Mapping[str, Done],
-    metrics: Mapping[str, float],
+    numbers: Mapping[str, float],
 ) -> None:
     """Final metrics, data hashes, plots, report and model for MLflow, for a cached run too."""
-    outbox.add([Point(name, value, 0, now()) for name, value in metrics.items()])
-    outs = {out["path"]: out["md5"] for stage in done.values() for out in stage["entry"]["outs"]}
-    outbox.note(datasets=outs)
-    for stage in pipeline.stages:
-        for out in (o for o in stage.outs if o.kind == "plot"):
-            outbox.keep(workspace.folder / out.path, "plots")
+    outbox.add([Point(name, value, 0, now()) for name, value in numbers.items()])
+    outbox.note(datasets={out["path"]: out["md5"] for stage in done.values() for out in stage["entry"]["outs"]})
+    kept = {out.path: "plots" for stage in pipeline.stages for out in stage.outs if out.kind == "plot"}
     for artifact in pipeline.artifacts:
         file = workspace.folder / artifact.path
+        if artifact.type == "model" and file.is_file():
+            outbox.model(artifact.name, file, _md5(file), artifact.desc)
+            continue
         if artifact.type == "model":
-            outbox.model(artifact.name, file, outs[artifact.path], artifact.desc)
-        else:
-            outbox.keep(file, artifact.type or "")
+            outbox.refuse(artifact.name, f"{artifact.path} is a folder, and MLflow registers ONNX files only")
+        kept[artifact.path] = slug(artifact.type)
+    for path, place in _places(kept).items():
+        outbox.keep(workspace.folder / path, place)
+
+
+def _md5(file: Path) -> str:
+    """A file's hash as DVC has it; dvc.lock has none of a file inside an output, or of one in git."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest()
+
+
+def _places(kept: Mapping[str, str]) -> dict[str, str]:
+    """Path → folder among the run's artifacts; files of the same name in one place keep their folders."""
+    names = Counter((place, PurePosixPath(path).name) for path, place in kept.items())
+    return {
+        path: place
+        if names[place, PurePosixPath(path).name] == 1
+        else PurePosixPath(place, products.inside(path)).parent.as_posix()
+        for path, place in kept.items()
+    }
 
 
 def _wandb(settings: Settings, outbox: Outbox, opened: Opened, done: Mapping[str, Done]) -> dict[str, Any] | None:
@@ -174,7 +184,7 @@ def _commit(
     request: Request,
     pipeline: Pipeline,
     opened: Opened,
-    metrics: Mapping[str, float],
+    numbers: Mapping[str, float],
     ids: Mapping[str, Any],
 ) -> tuple[str, str]:
     """The record's commit, pushed as a DVC experiment of its revision. Returns (commit, ref).
@@ -191,14 +201,16 @@ def _commit(
         "images": opened["images"],
         "image_id": opened["image_id"],
         **ids,
-        "metrics": dict(metrics),
+        "metrics": to_json(numbers),
     }
     names = ["dvc.lock", params.FILE, *([manifest.LISTING] if opened["listing"] else [])]
     if opened["champion"]:
         names.append(f"{manifest.CHAMPION}/{champion.FILE}")
     files = {f"{pipeline.path}/{name}": (workspace.folder / name).read_bytes() for name in names}
-    files[f"{pipeline.path}/{RUN_FILE}"] = (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()
-    lines = [f"{name}: {value:.6g}" for name, value in metrics.items()]
+    files[f"{pipeline.path}/{RUN_FILE}"] = (
+        json.dumps(about, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    ).encode()
+    lines = [f"{name}: {value:.6g}" for name, value in numbers.items()]
     message = "\n".join([f"{pipeline.name}: run {request.run_id}", "", *lines, "", f"MLflow-Run: {ids['mlflow_run']}"])
     # Dated by the run's start: a task that is cleared makes the same commit again, and whoever noted it still finds it.
     started = opened["heading"]["started"] // 1000

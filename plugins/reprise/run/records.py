@@ -14,6 +14,7 @@ from reprise.errors import BadInput
 from reprise.folders import slug
 from reprise.messages import Entry
 from reprise.pipeline import manifest, params
+from reprise.run import numbers
 from reprise.settings import ROOT
 
 RUN_FILE = "run.json"
@@ -80,6 +81,11 @@ class Record:
     def name(self) -> str:
         """What the record is called in ``dvc exp show``; without a ref, the run's id."""
         return self.ref.rsplit("/", 1)[-1] or self.run_id
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The final numbers."""
+        return numbers.from_json(self.about.get("metrics", {}))
 
     @cached_property
     def params(self) -> dict[str, Any]:

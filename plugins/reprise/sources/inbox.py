@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,33 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Entry = dict[str, Any]
 """``path`` and ``size``; its content as ``sha256``, or as the ``etag`` of an object store, which a digest would have
-to read whole; of a list also ``url`` and the list's own columns."""
+to read whole; of a list also ``url`` and the list's own columns.
+
+Only ``path`` is always there: nobody knows the size of a URL, or of a listed file that is missing, before it is read."""
 
 Listing = dict[str, Any]
 """``{"partitions": {name: [Entry, ...]}}``, sorted."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """How much a listing holds."""
+
+    dates: int
+    files: int
+    size: int | None
+    """Bytes of all files; None if the size of one of them is unknown, as it is of a URL before it is fetched."""
+
+    def __str__(self) -> str:
+        size = "size unknown" if self.size is None else f"{self.size:,} bytes"
+        return f"{self.dates} dates, {self.files} files, {size}"
+
+
+def total(partitions: Mapping[str, list[Entry]]) -> Total:
+    """Sum up the partitions of a listing."""
+    entries = [entry for part in partitions.values() for entry in part]
+    known = [entry["size"] for entry in entries if entry.get("size") is not None]
+    return Total(len(partitions), len(entries), sum(known) if len(known) == len(entries) else None)
 
 
 def list_inbox(

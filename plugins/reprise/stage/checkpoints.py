@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 INSIDE = "/checkpoints"
 """Where the folder lies in the container; ``CHECKPOINTS`` names it."""
 UNFINISHED = ".tmp"
+_ALIVE = f"alive{UNFINISHED}"
+"""In a stage's folder in the remote, written anew while the stage runs: no checkpoint, but the folder's age."""
 _EVERY_SECONDS = 600
 _ABANDONED_SECONDS = 30 * 24 * 3600
 
@@ -94,7 +96,9 @@ class Checkpoints:
             return self
         self._lock = lock
         self._forget_old()
+        self._attempt(self._say_alive)
         self._attempt(self._fetch)
+        self._attempt(self._forget_old_remote)
         self._thread.start()
         return self
 
@@ -123,7 +127,31 @@ class Checkpoints:
         """Remove what abandoned stages left on this node."""
         for other in self.folder.parent.iterdir():
             if other.is_dir() and other != self.folder and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(other, ignore_errors=True)
+                with other.with_name(f"{other.name}.lock").open("w") as lock:
+                    try:
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:  # a stage that has run for longer
+                        continue
+                    shutil.rmtree(other, ignore_errors=True)
+
+    def _say_alive(self) -> None:
+        """Make the stage's folder in the remote as young as anything there."""
+        self.remote.makedirs(self.path, exist_ok=True)
+        self.remote.pipe_file(self.remote.join(self.path, _ALIVE), b"")
+
+    def _forget_old_remote(self) -> None:
+        """Remove what abandoned stages of all nodes left in the remote.
+
+        All times are the remote's own: this node's clock may be wrong. A stage that runs renews a file in its folder.
+        """
+        now = self.remote.modified(self.remote.join(self.path, _ALIVE))
+        for folder in list(self.remote.ls(self.remote.parent(self.path), detail=False)):
+            if self.remote.name(folder.rstrip("/")) == self.remote.name(self.path):
+                continue
+            files = list(self.remote.find(folder))
+            if files and all((now - self.remote.modified(file)).total_seconds() > _ABANDONED_SECONDS for file in files):
+                log.info("removing abandoned checkpoints: %s", folder)
+                self.remote.rm(folder, recursive=True)
 
     def _copy_repeatedly(self) -> None:
         while not self._done.wait(self.every):
@@ -160,7 +188,7 @@ class Checkpoints:
     def _copy(self) -> None:
         here, there = self._here(), self._there()
         self._seen |= here.keys()
-        self.remote.makedirs(self.path, exist_ok=True)
+        self._say_alive()
         for name in [name for name in here if name not in there]:
             target = self.remote.join(self.path, name)
             try:

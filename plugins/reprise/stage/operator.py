@@ -3,9 +3,10 @@
 import logging
 import os
 import re
+import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from reprise.folders import clear, task_folder
 from reprise.messages import OPEN, PROBLEM, Done, Entry, Opened
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import Pipeline, Stage, producers
-from reprise.run import champion
+from reprise.run import champion, gate, metrics
 from reprise.run.plan import find_again
 from reprise.settings import load as load_settings
 from reprise.stage import containers
@@ -45,6 +46,7 @@ from reprise.workspace import Workspace
 
 _MOST_OF_A_PROBLEM = 4000
 """Characters of an error that go into MLflow's tag, which holds 8000; the end says most."""
+_SIGNALS = {number.value: number.name for number in signal.Signals if number < signal.SIGRTMIN}
 _CONFINED = {
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -83,6 +85,7 @@ class StageOperator(DockerOperator):
         self.stage = stage
         self.work: Path | None = None
         self.own_labels: dict[str, str] = {}
+        self.out_of_memory = False
 
     @cached_property
     def printed(self) -> Output:
@@ -95,6 +98,7 @@ class StageOperator(DockerOperator):
         hook = super().hook
         client = hook.api_client
         client.create_host_config = partial(client.create_host_config, **_CONFINED)  # type: ignore[method-assign]
+        client.wait = partial(self._wait, client, client.wait)  # type: ignore[method-assign]
         client.attach = self.printed.instead_of(client.attach)  # type: ignore[method-assign]
         return hook
 
@@ -163,6 +167,9 @@ class StageOperator(DockerOperator):
                 sandbox = Sandbox.build(workspace, stage, self.work / "sandbox", self.work / "live", shown)
                 wandb = self._run_container(sandbox, opened, outbox, checkpoints)
                 sandbox.collect()
+                metrics.check(workspace.folder, stage)
+                if stage.meta.champion:
+                    gate.read_decision(workspace.folder, stage)
             with _timed(seconds, "commit"):
                 entry = division.commit() if division else workspace.commit(stage.name)
             with _timed(seconds, "push"):
@@ -195,7 +202,7 @@ class StageOperator(DockerOperator):
     ) -> str | None:
         """The parent's execute in our sandbox, its live lines followed. Returns the id of its W&B run.
 
-        :raises AirflowException: where it was killed (exit code above 128).
+        :raises AirflowException: where it was killed (a signal, or no memory left).
         :raises AirflowFailException: where the stage itself failed.
         """
         self.image = opened["images"][self.stage.name]
@@ -229,13 +236,20 @@ class StageOperator(DockerOperator):
         live.start()
         return live
 
+    def _wait(self, client: Any, wait: Callable[..., Any], container: str, *args: Any, **kwargs: Any) -> Any:
+        """The client's own, which then asks what only a container that still exists can answer."""
+        result = wait(container, *args, **kwargs)
+        with suppress(DockerException):  # removed by somebody else meanwhile
+            self.out_of_memory = bool(client.inspect_container(container)["State"].get("OOMKilled"))
+        return result
+
     def _explain(self, error: DockerContainerFailedException) -> AirflowException:
         """The exit code and the container's last lines; killed containers may be tried again."""
         found = re.search(r"'StatusCode': (\d+)", str(error))
         code = int(found[1]) if found else -1
         last = "\n".join(self.printed.last)
-        if code > 128:
-            why = "out of memory or `docker kill`" if code == 137 else f"signal {code - 128}"
+        why = ending(code, self.out_of_memory)
+        if why:
             return AirflowException(
                 f"stage {self.stage.name} was killed (exit code {code}: {why}); last lines:\n{last}"
             )
@@ -328,6 +342,20 @@ class StageOperator(DockerOperator):
                     files,
                 )
         self.log.info("took %s", ", ".join(f"{step} {took:.1f} s" for step, took in seconds.items()))
+
+
+def ending(code: int, out_of_memory: bool) -> str:
+    """Why a container was killed from outside; empty if its command ended by itself.
+
+    A shell reports a command that a signal ended as 128 and the signal's number. Other codes above 128, such as 255 of
+    ``exit(-1)``, are the command's own; 125 to 127 are Docker's and the shell's words for a command that cannot start.
+    """
+    if out_of_memory:
+        return "out of memory"
+    name = _SIGNALS.get(code - 128)
+    if name == "SIGKILL":
+        return "SIGKILL, by `docker kill` or by a host that is out of memory"
+    return name or ""
 
 
 @contextmanager

@@ -9,7 +9,6 @@ https://mlflow.org/docs/latest/api_reference/rest-api.html
 
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,8 @@ from urllib.parse import quote
 import requests
 
 from reprise.errors import RepriseError, ServerAway
+from reprise.run.numbers import as_json
+from reprise.tracking.names import allowed
 from reprise.tracking.points import BATCH, Point
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ NO_LOGIN = (401, 403)
 _NOT_NOW = (408, 429)
 """Like trouble of the server's, neither says anything of what was sent: later it is taken."""
 _PROXIED = "mlflow-artifacts:/"
+_PARAMS_AT_ONCE = 100
+"""As many as MLflow takes in one request."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -122,7 +125,7 @@ class Tracker:
 
     def _experiment(self, name: str) -> str:
         """The experiment's id; it is made where there is none."""
-        body = {"filter": f"name = '{name}'", "max_results": 1}
+        body = {"filter": f"name = {_quoted(name)}", "max_results": 1}
         found = self._call("POST", "experiments/search", body).get("experiments", [])
         if found:
             return str(found[0]["experiment_id"])
@@ -154,10 +157,25 @@ class Tracker:
         else:
             place = self._experiment(heading["experiment"])
             run = self._create(place, heading["name"], heading["tags"], heading["started"])
-        pairs = [] if known and known["data"].get("params") else _pairs(heading["params"])
-        for start in range(0, len(pairs), 100):
-            self._call("POST", "runs/log-batch", {"run_id": run, "params": pairs[start : start + 100]})
+        if not (known and known["data"].get("params")):
+            self._params(run, heading["params"])
         return run
+
+    def _params(self, run: str, params: Mapping[str, str]) -> None:
+        """Log parameters. One that the server refuses is left out with a warning: the run is worth more."""
+        pairs = _pairs(params)
+        for start in range(0, len(pairs), _PARAMS_AT_ONCE):
+            batch = pairs[start : start + _PARAMS_AT_ONCE]
+            try:
+                self._call("POST", "runs/log-batch", {"run_id": run, "params": batch})
+            except ServerAway:
+                raise
+            except RepriseError as error:  # of the whole batch, whichever it is
+                if len(batch) > 1:
+                    for pair in batch:
+                        self._params(run, {pair["key"]: pair["value"]})
+                else:
+                    log.warning("parameter %s is not in MLflow: %s", batch[0]["key"], error.problem)
 
     def stage_run(self, parent: str, name: str, tags: Mapping[str, str], started: int) -> str:
         """The id of a stage's run below its DAG run's, told from its other tries by the tag ``try``.
@@ -165,7 +183,7 @@ class Tracker:
         It is made where there is none yet; earlier tries that nobody ended are ended as KILLED.
         """
         place = self._info(parent)["experiment_id"]
-        for other in self._search([place], f"tags.`{PARENT}` = '{parent}' and attributes.run_name = '{name}'"):
+        for other in self._search([place], f"tags.`{PARENT}` = '{parent}' and attributes.run_name = {_quoted(name)}"):
             if {"key": "try", "value": tags["try"]} in other["data"]["tags"]:
                 return str(other["info"]["run_id"])
             if other["info"]["status"] == "RUNNING" and int(other["info"]["start_time"]) < started:
@@ -175,7 +193,7 @@ class Tracker:
     def metrics(self, run: str, points: Sequence[Point], prefix: str = "") -> None:
         """Log points. The same point again changes nothing: MLflow keeps one of equal name, value, step and time."""
         batch = [
-            {"key": prefix + p.name, "value": _json_number(p.value), "timestamp": p.time, "step": p.step}
+            {"key": allowed(prefix + p.name), "value": as_json(p.value), "timestamp": p.time, "step": p.step}
             for p in points
         ]
         for start in range(0, len(batch), BATCH):
@@ -235,7 +253,7 @@ class Tracker:
 
         :returns: the registered version.
         """
-        for version in self._versions(f"name = '{name}'"):
+        for version in self._versions(f"name = {_quoted(name)}"):
             if version.get("md5") == md5:
                 return version["version"]
         from reprise.tracking.model_logging import log_model
@@ -268,13 +286,11 @@ class Tracker:
                 return found
             body["page_token"] = answer["next_page_token"]
 
-    @_tolerant
-    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> bool:
-        """Give an alias to a registered version, whose tags say why. True: done."""
+    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> None:
+        """Give an alias to a registered version, whose tags say why."""
         for tag in _pairs(tags):
             self._call("POST", "model-versions/set-tag", {"name": name, "version": version, **tag})
         self._call("POST", "registered-models/alias", {"name": name, "alias": alias, "version": version})
-        return True
 
     def finish(self, run: str, status: str, ended: int) -> None:
         """End a run as FINISHED, FAILED or KILLED, and with it what still runs below it.
@@ -288,10 +304,14 @@ class Tracker:
 
     def known(self, heading: Heading) -> dict[str, Any] | None:
         """The MLflow run of a DAG run as the server has it; None where none was started."""
-        wanted = f"name = '{heading['experiment']}'"
+        wanted = f"name = {_quoted(heading['experiment'])}"
         places = self._call("POST", "experiments/search", {"filter": wanted, "max_results": 1}).get("experiments", [])
         key = heading["tags"][RUN_KEY]
-        runs = self._search([p["experiment_id"] for p in places], f"tags.`{RUN_KEY}` = '{key}'", 1) if places else []
+        runs = (
+            self._search([p["experiment_id"] for p in places], f"tags.`{RUN_KEY}` = {_quoted(key)}", 1)
+            if places
+            else []
+        )
         return runs[0] if runs else None
 
     def url(self, run: str) -> str:
@@ -313,16 +333,15 @@ def now() -> int:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [{"key": key, "value": str(value)} for key, value in sorted(values.items())]
+    return [{"key": allowed(key), "value": str(value)} for key, value in sorted(values.items())]
+
+
+def _quoted(text: str) -> str:
+    """A text in a search filter; the key of a ``foreach`` stage may hold a quote."""
+    mark = '"' if "'" in text else "'"
+    return f"{mark}{text}{mark}"
 
 
 def _tags(version: Mapping[str, Any]) -> dict[str, str]:
     """A registered version's tags, and ``version``."""
     return {**{tag["key"]: tag["value"] for tag in version.get("tags", [])}, "version": str(version["version"])}
-
-
-def _json_number(value: float) -> float | str:
-    """JSON has no NaN and no infinity; the server reads these words."""
-    if math.isnan(value):
-        return "NaN"
-    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"

@@ -106,6 +106,16 @@ class Outbox:
         return dict(self._sent.get("models", {}))
 
     @property
+    def refused(self) -> dict[str, str]:
+        """Model's name → why it cannot be registered."""
+        return dict(self._sent.get("refused", {}))
+
+    def refuse(self, model: str, why: str) -> None:
+        """Note that a model cannot be registered."""
+        log.warning("model %s is not registered in MLflow: %s", model, why)
+        self._remember(refused={**self.refused, model: why})
+
+    @property
     def points(self) -> Path:
         """The file of its points, which grows."""
         return self.folder / "points.jsonl"
@@ -227,10 +237,16 @@ class Outbox:
         run, _ = self._runs(tracker)
         notes, said = _read(self._notes), self._sent.get("notes", {})
         for name, (md5, description) in sorted(notes.get("models", {}).items()):
-            if name not in self.models:
-                with _dropped(f"model {name}"):
-                    version = tracker.model(run, name, self.folder / "models" / md5, md5, description)
-                    self._remember(models={**self.models, name: version})
+            if name in self.models or name in self.refused:
+                continue
+            try:
+                version = tracker.model(run, name, self.folder / "models" / md5, md5, description)
+            except ServerAway:
+                raise
+            except RepriseError as error:
+                self.refuse(name, error.problem)
+            else:
+                self._remember(models={**self.models, name: version})
         for what, say in (("datasets", tracker.datasets), ("tags", tracker.tags)):
             if notes.get(what) and notes[what] != said.get(what):
                 with _dropped(what):

@@ -36,17 +36,21 @@ def send_left(settings: Settings, tracker: Tracker, seconds: float = 60.0) -> No
     :param seconds: after these no further one is begun: the next task goes on.
     """
     until = time.monotonic() + seconds
+    kept: list[str] = []
     for box in left(settings):
         if time.monotonic() > until:
-            return
+            break
         try:
             _send(box, tracker)
             log.info("sent what was left in %s", box.folder)
         except ServerAway as error:
             log.warning("%s and what came after wait to be sent: %s", box.folder, error)
-            return
-        except Exception:  # another run's trouble is not this one's
-            log.exception("kept in %s", box.folder)
+            break
+        except Exception as error:  # another run's trouble: a line in this one's log is enough
+            log.debug("kept in %s", box.folder, exc_info=True)
+            kept.append(f"{box.folder}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+    if kept:
+        log.warning("not in MLflow: %d outboxes of other runs, such as %s", len(kept), kept[0])
 
 
 def _send(box: Outbox, tracker: Tracker) -> None:

@@ -7,7 +7,8 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from fastapi.responses import HTMLResponse, Response
 
 from reprise.errors import RepriseError
 from reprise.pipeline.stages import Artifact
-from reprise.run import numbers, recording
+from reprise.run import metrics, numbers, recording
 from reprise.settings import load as load_settings
+from reprise.sources.inbox import total
 from reprise.tracking.mlflow_server import PICTURES, Tracker, bare_heading
 from reprise.ui import rundata, runview
 from reprise.ui.links import MOUNTED, page_path
@@ -194,7 +196,22 @@ def _artifacts(run: Facts, kind: str) -> list[tuple[Artifact, str]]:
     """The pipeline's artifacts of one type, each with its hash; empty where the run has not written it."""
     written = runview.outputs(run)
     found = run.pipeline.artifacts if run.pipeline else ()
-    return [(a, written.get(a.path, "")) for a in found if a.type == kind]
+    return [(a, written.get(a.path, "") or _inside(written, a.path)) for a in found if a.type == kind]
+
+
+def _inside(written: dict[str, str], path: str) -> str:
+    """The hash of a file inside an output that is a folder; empty if there is none."""
+    for folder, md5 in written.items():
+        if path.startswith(f"{folder}/") and md5.endswith(".dir"):
+            with suppress(*_UNREADABLE):
+                return _files(md5).get(path.removeprefix(f"{folder}/"), "")
+    return ""
+
+
+@lru_cache(maxsize=100)
+def _files(md5: str) -> dict[str, str]:
+    """Path → hash, of a folder by its own hash."""
+    return {file["relpath"]: file["md5"] for file in json.loads(read_object(md5, most=_MOST_BYTES))}
 
 
 def _object(md5: str) -> bytes:
@@ -209,8 +226,8 @@ def _metrics(run: Facts, before: Facts | None) -> list[dict[str, tuple[str, floa
 
     Also of a run that is not recorded.
     """
-    then = before.recorded["metrics"] if before and before.recorded else {}
-    now = run.recorded["metrics"] if run.recorded else _written_metrics(run)
+    then = numbers.from_json(before.recorded["metrics"]) if before and before.recorded else {}
+    now = numbers.from_json(run.recorded["metrics"]) if run.recorded else _written_metrics(run)
     first = numbers.headline(run.pipeline, now) if run.pipeline else []
     others = [name for name in numbers.without_ends(sorted(now)) if name not in first]
     return [{n: (numbers.with_interval(now, n), now[n], then.get(n)) for n in names} for names in (first, others)]
@@ -220,10 +237,11 @@ def _written_metrics(run: Facts) -> dict[str, float]:
     written = runview.outputs(run)
     stages = run.pipeline.stages if run.pipeline else ()
     paths = [out.path for stage in stages for out in stage.outs if out.kind == "metric" and out.path in written]
-    found: dict[str, float] = {}
+    found = {}
     for path in paths:
-        found |= recording.numbers(_json(written[path]) or {})
-    return found
+        with suppress(*_UNREADABLE):  # a page shows what there is
+            found[path] = metrics.numbers(metrics.parse(path, read_object(written[path], most=_MOST_BYTES)))
+    return metrics.join(found)
 
 
 def _listing(run: Facts) -> dict[str, Any] | None:
@@ -239,14 +257,4 @@ def _listing(run: Facts) -> dict[str, Any] | None:
 def _summary(md5: str) -> dict[str, Any]:
     """A page that is open asks every three seconds, and a listing may name a million files."""
     parts = json.loads(read_object(md5, most=_MOST_BYTES))["partitions"]
-    files = [entry for entries in parts.values() for entry in entries]
-    size = sum(entry.get("size", 0) for entry in files)
-    return {"md5": md5, "dates": len(parts), "files": len(files), "bytes": size}
-
-
-def _json(md5: str) -> Any:
-    """A JSON file by its hash; None where it cannot be read: a page shows what there is."""
-    try:
-        return json.loads(read_object(md5, most=_MOST_BYTES))
-    except _UNREADABLE:
-        return None
+    return {"md5": md5, **asdict(total(parts))}

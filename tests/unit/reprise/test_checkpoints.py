@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from repository import commit
 from reprise import git, workspace
 from reprise.pipeline import manifest
 from reprise.settings import Settings
-from reprise.stage.checkpoints import INSIDE, Checkpoints
+from reprise.stage.checkpoints import _ABANDONED_SECONDS, _ALIVE, INSIDE, Checkpoints
 from reprise.workspace import Workspace
 
 
@@ -36,7 +37,8 @@ def killed(checkpoints: Checkpoints, *names: str) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    """The checkpoints in a folder, without the file that tells the folder's age."""
+    return sorted(path.name for path in folder.iterdir() if path.name != _ALIVE) if folder.is_dir() else []
 
 
 def test_a_retry_on_another_node_finds_what_was_whole(tmp_path: Path, remote: Path) -> None:
@@ -91,6 +93,48 @@ def test_a_second_run_of_the_same_stage_keeps_out(tmp_path: Path, remote: Path) 
         assert second.environment == {"CHECKPOINTS": ""}
         second.remove()
         assert first.folder.is_dir()
+
+
+def aged(folder: Path, seconds: float) -> None:
+    """As if everything in a folder had been written this long ago."""
+    at = time.time() - seconds
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (at, at))
+
+
+def test_what_was_abandoned_leaves_the_remote_but_nothing_that_runs(tmp_path: Path, remote: Path) -> None:
+    old, young, running = (remote.with_name(name) for name in ("old", "young", "running"))
+    for folder in (old, young, running):
+        folder.mkdir(parents=True)
+        (folder / "1").write_text("1")
+        aged(folder, _ABANDONED_SECONDS + 60)
+    (young / "2").write_text("2")  # another node has written one since
+    with Checkpoints(tmp_path / "b/checkpoints/running", LocalFileSystem(), str(running)):
+        killed(on(tmp_path / "a", remote), "1")
+    assert [folder.exists() for folder in (old, young, running)] == [False, True, True]
+
+
+def test_ages_are_by_the_remotes_clock(tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = remote.with_name("other")
+    other.mkdir(parents=True)
+    (other / "1").write_text("1")
+    ahead = time.time() + 2 * _ABANDONED_SECONDS
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    killed(on(tmp_path / "a", remote), "1")
+    assert names(other) == ["1"]
+
+
+def test_a_stage_that_runs_for_months_keeps_its_folder(tmp_path: Path, remote: Path) -> None:
+    with on(tmp_path / "a", remote) as first:
+        (first.folder / "1").write_text("1")
+        aged(first.folder, _ABANDONED_SECONDS + 60)
+        other = Checkpoints(tmp_path / "a/checkpoints/other", LocalFileSystem(), str(remote.with_name("other")))
+        killed(other, "1")
+        assert names(first.folder) == ["1"]
+    aged(first.folder, _ABANDONED_SECONDS + 60)
+    first._lock.close()  # type: ignore[union-attr]
+    killed(other.__class__(other.folder, other.remote, other.path), "2")
+    assert not first.folder.exists()
 
 
 def test_a_remote_that_is_away_costs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,7 +27,15 @@ def edit(repo: Path, name: str, text: str) -> str:
     return commit(repo, f"{name} {text}")
 
 
-def record(repo: Path, run: str, rate: float, md5: str, metrics: dict[str, float], pipeline: str = "p") -> Record:
+def record(
+    repo: Path,
+    run: str,
+    rate: float,
+    md5: str,
+    metrics: dict[str, Any],
+    pipeline: str = "p",
+    listed: list[dict[str, Any]] | None = None,
+) -> Record:
     """A record of a run at HEAD."""
     about: dict[str, Any] = {"run_id": run, "revision": git.resolve(repo, "HEAD"), "metrics": metrics}
     about |= {"images": {"train": "stages:1"}, "as_of": None, "inbox": "/inbox", "mlflow_run": "m"}
@@ -37,6 +45,8 @@ def record(repo: Path, run: str, rate: float, md5: str, metrics: dict[str, float
         f"{pipeline}/params.yaml": f"train: {{rate: {rate}, epochs: null}}\n",
         f"{pipeline}/dvc.lock": f"schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs: {outs}\n",
     }
+    if listed:
+        files[f"{pipeline}/source.json"] = json.dumps({"partitions": {"2026-11-01": listed}})
     made = git.commit_files(repo, str(about["revision"]), {k: v.encode() for k, v in files.items()}, run)
     return Record(repo, made, f"refs/exps/aa/bb/{run}", pipeline)
 
@@ -52,6 +62,14 @@ def test_what_differs_is_told_apart_from_what_does_not(repo: Path) -> None:
     assert set(tables["data"].alike) == {"inbox", "faces"}
     assert tables["metrics"].rows == {"auc": ("0.9", "0.95 (+0.05)"), "eer": (ABSENT, "0.1")}
     assert tables["metrics"].alike == {"loss": "1"}
+
+
+def test_a_list_of_urls_has_no_size(repo: Path) -> None:
+    url = {"path": "https://a/b.jpg", "url": "https://a/b.jpg"}
+    first = record(repo, "run-1", 0.1, "a", {}, listed=[{"path": "b.jpg", "size": 1000}])
+    second = record(repo, "run-2", 0.1, "a", {}, listed=[url])
+    rows = {table.title: table.rows for table in compare([first, second])}["data"]
+    assert rows["inbox"] == ("1 dates, 1 files, 1,000 bytes", "1 dates, 1 files, size unknown")
 
 
 def test_code_is_named_by_its_commits_and_changed_files(repo: Path) -> None:

@@ -1,10 +1,16 @@
 """What is shown of a run while it goes on, and where it failed."""
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from reprise.commands.follow import last_line, why_failed
+from reprise.commands import backfill, follow
+from reprise.commands.follow import last_line, refuse_paused, why_failed
+from reprise.errors import BadInput
+from reprise.pipeline.stages import Pipeline
+from reprise.run.opening import moment
 
 FAILED = "Task failed with exception\nAirflowFailException: stage s failed with exit code 1; last lines:\n{}"
 
@@ -46,3 +52,47 @@ def test_a_failed_stages_own_next_command_comes_first(said: str, fix: str) -> No
     assert error.fix.startswith(fix)
     assert error.problem.startswith("p: s failed: stage s failed with exit code 1; last lines:\n")
     assert error.problem.endswith("\n  page: http://127.0.0.1:8080/dags/p/runs/r/plugin/reprise")
+
+
+class Paused(Server):
+    """A run whose DAG somebody has paused, until he is asked the third time."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.asked = 0
+
+    def paused(self, dag_id: str) -> bool:
+        return dag_id == "p"
+
+    def run(self, *_: str) -> dict[str, Any]:
+        self.asked += 1
+        return {"state": "success" if self.asked == 3 else "queued"}
+
+    def tasks(self, *_: str) -> list[dict[str, Any]]:
+        return []
+
+    def every(self, *_: Any) -> list[dict[str, Any]]:
+        return [{"dag_run_id": "r", "logical_date": "2026-11-02T00:00:00Z", "duration": 1, **self.run()}]
+
+
+def test_a_run_of_a_paused_dag_is_refused_with_the_way_on() -> None:
+    with pytest.raises(BadInput, match="DAG p is paused in Airflow") as caught:
+        refuse_paused(Paused(), "p")  # type: ignore[arg-type]
+    assert caught.value.fix.startswith('make airflow ARGS="dags unpause p"')
+    refuse_paused(Paused(), "q")  # type: ignore[arg-type]
+
+
+def test_a_dag_that_is_paused_meanwhile_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(follow, "_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(backfill, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(backfill, "_POLLS_TO_PAUSED", 1)
+    dates = backfill.Dates("p", moment("2026-11-01"), moment("2026-11-22"))
+    for case in (
+        lambda console: follow.follow(Paused(), Pipeline("p", ()), "r", console),  # type: ignore[arg-type]
+        lambda console: backfill.follow(Paused(), dates, console),  # type: ignore[arg-type]
+    ):
+        console = Console(width=200, file=io.StringIO())
+        case(console)
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert text.count("was paused in Airflow") == 1 and "dags unpause p" in text

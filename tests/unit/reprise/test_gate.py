@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reprise import git, workspace
-from reprise.errors import BadInput, RepriseError
+from reprise.errors import BadInput, RepriseError, ServerAway
 from reprise.messages import Champion, Recorded
 from reprise.pipeline import manifest
 from reprise.pipeline.stages import Artifact, Meta, Out, Pipeline, Stage
@@ -25,6 +25,7 @@ PIPELINE = Pipeline(
     ),
     (Artifact("net", "m/model.onnx", "model"),),
 )
+YES = {"promote": True, "reason": "so"}
 OLD = {"name": "net", "version": "1", "md5": "old"}
 
 
@@ -35,15 +36,17 @@ class Registry:
 
     def __init__(self, held: dict[str, str] | None) -> None:
         self.held = held
+        self.trouble: RepriseError | None = None
         self.said: dict[str, str] = {}
 
     def alias(self, name: str, alias: str) -> dict[str, str] | None:
         assert (name, alias) == ("net", "champion")
         return self.held
 
-    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> bool:
+    def move_alias(self, name: str, alias: str, version: str, tags: Mapping[str, str]) -> None:
+        if self.trouble:
+            raise self.trouble
         self.held = {"version": version, **tags}
-        return True
 
     def try_tags(self, run: str, tags: Mapping[str, str]) -> None:
         self.said = dict(tags)
@@ -109,7 +112,13 @@ def test_gate(
     monkeypatch.setattr(gate, "Tracker", lambda uri: registry)
     pinned = Champion(pin=OLD if version == "1" else {}, version=version, why="because")
     recorded = Recorded(
-        commit="c", ref="r", metrics={}, mlflow="m", models={"net": "2"}, decision={"promote": promote, "reason": "so"}
+        commit="c",
+        ref="r",
+        metrics={},
+        mlflow="m",
+        models={"net": "2"},
+        refused={},
+        decision={"promote": promote, "reason": "so"},
     )
     judged = gate.judge(Settings(), "net", pinned, recorded, "run-1", "2026-11-23T00:00:00+00:00")
     assert judged["verdict"] == verdict
@@ -121,10 +130,40 @@ def test_gate(
         assert registry.held[champion.AS_OF] == "2026-11-23T00:00:00+00:00"
 
 
-def test_a_comparison_that_does_not_decide_is_an_error() -> None:
-    assert gate.decision({"promote": True, "reason": "r", "auc": 1}, "compare") == {"promote": True, "reason": "r"}
+@pytest.mark.parametrize(
+    ("models", "refused", "trouble", "reason"),
+    [
+        ({}, {"net": "it is not an ONNX file"}, None, "MLflow has not registered net: it is not an ONNX file"),
+        ({}, {}, None, "MLflow did not answer"),
+        ({"net": "2"}, {}, RepriseError("no such alias", ""), "the alias was not moved: no such alias"),
+        ({"net": "2"}, {}, ServerAway("away", ""), "MLflow did not answer"),
+    ],
+)
+def test_a_refusal_is_not_reported_as_an_absence(
+    monkeypatch: pytest.MonkeyPatch,
+    models: dict[str, str],
+    refused: dict[str, str],
+    trouble: RepriseError | None,
+    reason: str,
+) -> None:
+    """Running again helps against a server that is away, and against nothing else."""
+    registry = Registry({})
+    registry.trouble = trouble
+    monkeypatch.setattr(gate, "Tracker", lambda uri: registry)
+    recorded = Recorded(
+        commit="c", ref="r", metrics={}, mlflow="m", wandb=None, models=models, refused=refused, decision=YES
+    )
+    judged = gate.judge(Settings(), "net", Champion(pin={}, version="", why="none yet"), recorded, "run-1")
+    assert judged["verdict"] == "kept" and judged["reason"].startswith(reason)
+
+
+def test_a_comparison_that_does_not_decide_is_an_error(tmp_path: Path) -> None:
+    stage = Stage("compare", "true", outs=(Out("m.yaml", "metric"),))
+    (tmp_path / "m.yaml").write_text("promote: true\nreason: r\nauc: 1\n")
+    assert gate.read_decision(tmp_path, stage) == {"promote": True, "reason": "r"}
+    (tmp_path / "m.yaml").write_text("promote: 1\nreason: r\n")
     with pytest.raises(RepriseError, match="stage compare compares"):
-        gate.decision({"promote": 1, "reason": "r"}, "compare")
+        gate.read_decision(tmp_path, stage)
 
 
 def test_lost_bytes_of_the_champion_are_named(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ class Record:
         }
 
     @property
+    def metrics(self) -> dict[str, float]:
+        return self.about["metrics"]
+
+    @property
     def listing(self) -> dict[str, list[dict[str, Any]]]:
         return {date: [{"path": f"{date}/a", "size": 500_000}] * 2 for date in self.dates}
 
@@ -79,6 +83,24 @@ def test_a_row_a_date_the_champion_before_the_last_run() -> None:
     assert history.chosen(found, PIPELINE, "compare.gain, auc") == ["compare.gain", "auc"]
     with pytest.raises(BadInput, match="no run has a metric 'acu'"):
         history.chosen(found, PIPELINE, "acu")
+
+
+def test_a_list_of_urls_has_no_sizes(tmp_path: Path) -> None:
+    """Nobody knows the size of a URL before it is fetched; a sum of the known ones would be wrong."""
+
+    class Urls(Record):
+        @property
+        def listing(self) -> dict[str, list[dict[str, Any]]]:
+            return {"undated": [{"path": "https://a/b.jpg", "url": "https://a/b.jpg"}, {"path": "c.jpg", "size": 9}]}
+
+    found = history.rows([Urls("web", None, 0.5, "", ())], Registry())
+    assert [(row.partitions, row.files, row.size) for row in found] == [(1, 2, None)]
+    console = Console(width=80, file=io.StringIO())
+    console.print(history.table("list.csv", found, ["auc"]))
+    [row] = [line for line in console.file.getvalue().splitlines() if "0.5000" in line]  # type: ignore[attr-defined]
+    assert row.split() == ["undated", "1", "2", "0.5000"]
+    history.write_csv(found, ["auc"], tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().splitlines()[1] == "undated,web,c,1,2,,0.5,,"
 
 
 def test_inboxes_are_told_apart() -> None:

@@ -149,9 +149,9 @@ def test_a_model_that_is_refused_does_not_keep_the_run_from_ending(
         box.model(name, tmp_path / "net.onnx", "0" * 32, "")
     box.end("FINISHED")
     box.try_send(server)
-    assert box.models == {"taken": "7"}
+    assert (box.models, box.refused) == ({"taken": "7"}, {"refused": "refused"})
     assert server.said[-1] == ("finish", "id-run-1", "FINISHED")
-    assert "not in MLflow: model refused" in caplog.text
+    assert "model refused is not registered in MLflow: refused" in caplog.text
 
 
 def test_a_damaged_outbox_keeps_nobody_from_sending_the_others(
@@ -167,6 +167,49 @@ def test_a_damaged_outbox_keeps_nobody_from_sending_the_others(
     assert server.said[-1] == ("end", "id-rank", "FINISHED")
     assert damaged.folder.exists() and not whole.folder.exists()
     assert f"{damaged.folder} is damaged" in caplog.text
+
+
+def test_another_runs_trouble_is_one_line_and_no_traceback(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(Server):
+        def dag_run(self, heading: Any) -> str:
+            raise RepriseError("MLflow refused runs/create", "open MLflow")
+
+    for _ in range(3):
+        box = stage_box(settings)
+        box.end("FINISHED")
+        box.close()
+    with caplog.at_level("INFO"):
+        send_left(settings, Refusing())
+    [record] = caplog.records
+    assert record.exc_info is None
+    assert record.message.startswith("not in MLflow: 3 outboxes of other runs, such as ")
+    assert record.message.endswith(": MLflow refused runs/create")
+    assert waiting(settings) == 3
+
+
+def test_a_parameter_that_is_refused_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[str] = []
+
+    class Strict(Tracker):
+        def known(self, heading: Any) -> Any:
+            return {"info": {"run_id": "m"}, "data": {}}
+
+        def _call(self, method: str, path: str, body: Any) -> dict[str, Any]:
+            keys = [pair["key"] for pair in body["params"]]
+            if "bad" in keys:
+                raise RepriseError("bad is refused", "")
+            taken.extend(keys)
+            return {}
+
+    heading = bare_heading("words", "words", "run-1")
+    heading["params"] = {"bad": "1", "good": "2", "lr(max)": "3"}
+    assert Strict("http://127.0.0.1:9").dag_run(heading) == "m"
+    assert taken[0] == "good" and taken[1].startswith("lr_max_-")
+    assert "parameter bad is not in MLflow: bad is refused" in caplog.text
 
 
 def test_a_full_disk_while_it_is_handed_on_leaves_it_here(settings: Settings) -> None:

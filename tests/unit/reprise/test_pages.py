@@ -113,3 +113,11 @@ def test_pictures_of_running_stages_and_no_other_file(client: TestClient, monkey
 def test_a_link_that_an_xcom_forges_is_none() -> None:
     assert web.rundata._address("javascript:alert(1)") == web.rundata._address(None) == ""
     assert web.rundata._address("https://mlflow/#/x") == "https://mlflow/#/x"
+
+
+def test_a_report_inside_an_output_folder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = b'[{"md5": "aa", "relpath": "index.html"}, {"md5": "bb", "relpath": "data/a.txt"}]'
+    monkeypatch.setattr(web, "read_object", lambda md5, most: {"site.dir": listed}[md5])
+    web._files.cache_clear()
+    written = {"site": "site.dir", "model.onnx": "cc"}
+    assert [web._inside(written, path) for path in ("site/data/a.txt", "site/b", "other/x")] == ["bb", "", ""]

@@ -1,5 +1,6 @@
 """A stage's lines become points; what is no point, half a line or a file written anew disturbs nothing."""
 
+import json
 import math
 import os
 import time
@@ -7,9 +8,19 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tracked import line
 
-from reprise.tracking.points import BATCH, Point, Tail, read_points, write_points
+from reprise.tracking.names import allowed
+from reprise.tracking.points import BATCH, Point, Tail, parse, read_points, write_points
+
+KEYS = st.sampled_from(["name", "value", "step", "time"]) | st.text(max_size=3)
+JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.just(10**400)
+
+
+def dump(value: object) -> bytes:
+    return json.dumps(value).encode()
 
 
 def test_lines_become_points_with_their_own_time(tmp_path: Path) -> None:
@@ -114,3 +125,29 @@ def test_what_is_no_ordinary_file_is_left_alone(tmp_path: Path) -> None:
     link.symlink_to(secret)
     os.mkfifo(pipe)
     assert [list(Tail(file).batches()) for file in (link, pipe, secret)] == [[], [], [[ANY]]]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.binary(max_size=200) | st.recursive(JSON, lambda part: st.lists(part) | st.dictionaries(KEYS, part)).map(dump)
+)
+def test_any_bytes_are_a_point_or_a_value_error(line: bytes) -> None:
+    try:
+        point = parse(line, 7)
+    except (ValueError, RecursionError):  # both are what Tail passes over
+        return
+    assert isinstance(point.value, float) and -(2**63) <= point.step < 2**63 and 0 <= point.time < 2**63
+    assert allowed(f"stage/{point.name}") == f"stage/{point.name}"  # MLflow takes it in both runs
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_ .:-]{0,60}(/[A-Za-z0-9_-]{1,30}){0,3}", fullmatch=True),
+    st.floats(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(0, 2**40),
+)
+def test_a_point_is_read_as_it_was_written(name: str, value: float, step: int, seconds: int) -> None:
+    point = parse(dump({"name": name, "value": value, "step": step, "time": seconds}), 7)
+    assert point == Point(name, ANY, step, seconds * 1000)
+    assert point.value == value or (math.isnan(point.value) and math.isnan(value))
