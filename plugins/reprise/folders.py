@@ -1,9 +1,9 @@
 """The folders in which tasks work: named after DAG, run and task, removed when they are done."""
 
 import re
-import shutil
 from pathlib import Path
 
+from reprise import untrusted
 from reprise.settings import Settings
 
 
@@ -19,7 +19,7 @@ def task_folder(settings: Settings, dag_id: str, run_id: str, task_id: str) -> P
 
 def clear(folder: Path) -> None:
     """Remove a task's folder, and its run's and DAG's once they are empty."""
-    shutil.rmtree(folder, ignore_errors=True)
+    untrusted.try_remove(folder)
     for parent in (folder.parent, folder.parent.parent):
         try:
             parent.rmdir()
