@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reprise import git
-from reprise.errors import BadInput, CommandFailed
+from reprise import git, untrusted
+from reprise.errors import BadInput, CommandFailed, RepriseError
 from reprise.folders import clear, task_folder
 from reprise.messages import Done, Opened, Recorded
 from reprise.pipeline import manifest, params
@@ -20,6 +20,9 @@ from reprise.tracking.outbox import Outbox
 from reprise.tracking.unsent import send_left, take_on
 from reprise.tracking.wandb_run import WandbRun, wanted
 from reprise.workspace import Workspace
+
+MOST_METRICS = 16 * 1024**2
+"""Bytes of one metrics file; as Python's values it takes thirty times as many."""
 
 
 def record(
@@ -79,8 +82,19 @@ def read_metrics(workspace: Workspace, pipeline: Pipeline) -> dict[str, float]:
     found: dict[str, float] = {}
     for stage in pipeline.stages:
         for out in (o for o in stage.outs if o.kind == "metric"):
-            found |= numbers(json.loads((workspace.folder / out.path).read_text()))
+            found |= numbers(_metrics_file(workspace, stage.name, out.path))
     return dict(sorted(found.items()))
+
+
+def _metrics_file(workspace: Workspace, stage: str, path: str) -> Any:
+    """What a stage wrote as metrics, which a worker has to hold in memory.
+
+    :raises RepriseError: it is too large, or not JSON.
+    """
+    try:
+        return untrusted.parse_json(untrusted.read(workspace.folder / path, MOST_METRICS), path)
+    except untrusted.Refused as error:
+        raise RepriseError(f"stage {stage}: its metrics {error}", "write a JSON object of names and numbers") from error
 
 
 def read_decision(workspace: Workspace, pipeline: Pipeline) -> dict[str, Any]:
@@ -91,7 +105,7 @@ def read_decision(workspace: Workspace, pipeline: Pipeline) -> dict[str, Any]:
     stage = pipeline.comparing
     if not stage:
         return {}
-    files = [json.loads((workspace.folder / out.path).read_text()) for out in stage.outs if out.kind == "metric"]
+    files = [_metrics_file(workspace, stage.name, out.path) for out in stage.outs if out.kind == "metric"]
     return gate.decision({key: value for values in files for key, value in values.items()}, stage.name)
 
 

@@ -19,6 +19,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
+from reprise import untrusted
 from reprise.errors import RepriseError
 from reprise.pipeline.stages import Artifact
 from reprise.run import numbers, recording
@@ -41,7 +42,7 @@ _PAGE_POLICY = (
     " frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
 _MOST_BYTES = 200 * 1024**2
-_UNREADABLE = (OSError, ValueError, RepriseError)
+_UNREADABLE = (OSError, ValueError, RepriseError, untrusted.Refused)
 
 
 @app.get("/runs/{dag_id}/{run_id}", dependencies=_LOGIN)
@@ -222,7 +223,8 @@ def _written_metrics(run: Facts) -> dict[str, float]:
     paths = [out.path for stage in stages for out in stage.outs if out.kind == "metric" and out.path in written]
     found: dict[str, float] = {}
     for path in paths:
-        found |= recording.numbers(_json(written[path]) or {})
+        values = _json(written[path])
+        found |= recording.numbers(values if isinstance(values, dict) else {})
     return found
 
 
@@ -245,8 +247,8 @@ def _summary(md5: str) -> dict[str, Any]:
 
 
 def _json(md5: str) -> Any:
-    """A JSON file by its hash; None where it cannot be read: a page shows what there is."""
+    """A stage's metrics file by its hash; None where it cannot be read: a page shows what there is."""
     try:
-        return json.loads(read_object(md5, most=_MOST_BYTES))
+        return untrusted.parse_json(read_object(md5, most=recording.MOST_METRICS), md5)
     except _UNREADABLE:
         return None
