@@ -1,14 +1,18 @@
 """A record is found by its run's id, its name or its commit, and by nothing else."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from repository import repository
 
 from reprise import git
-from reprise.errors import BadInput
+from reprise.errors import BadInput, RepriseError
+from reprise.pipeline.stages import Out, Pipeline, Stage
 from reprise.run import records
+from reprise.run.recording import read_metrics
+from reprise.workspace import Workspace
 
 LOCK = """
 schema: '2.0'
@@ -113,3 +117,22 @@ def test_no_records_yet(tmp_path: Path) -> None:
 def test_an_unknown_run_names_the_nearest(origin: Path) -> None:
     with pytest.raises(BadInput, match="did you mean p-2"):
         records.find(str(origin), "p-22")
+
+
+@pytest.mark.parametrize(
+    ("size", "content", "said"),
+    [
+        (10**12, b"", "has 1 TB, more than 16.78 MB"),
+        (None, b"[" * 100_000, "is not valid JSON"),
+        (None, b"loss: 1", "is not valid JSON"),
+    ],
+)
+def test_metrics_that_no_worker_can_hold_are_named(tmp_path: Path, size: int | None, content: bytes, said: str) -> None:
+    """What is in them is a container's."""
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/m.json").write_bytes(content)
+    if size:
+        os.truncate(tmp_path / "p/m.json", size)
+    pipeline = Pipeline("p", (Stage("s", "true", outs=(Out("m.json", "metric"),)),))
+    with pytest.raises(RepriseError, match=f"stage s: its metrics 'm.json' {said}"):
+        read_metrics(Workspace(tmp_path, "p"), pipeline)
