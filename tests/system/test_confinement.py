@@ -34,7 +34,8 @@ class Trial:
 
         self.stage = Stage("s", command, deps=("data", "code.py"), outs=(Out("out.txt"),), meta=meta)
         self.operator = StageOperator(pipeline=Pipeline("p", (self.stage,)), stage=self.stage, task_id="s")
-        self.operator._follow = lambda *_: SimpleNamespace(stop=lambda: None, wandb_id=None)  # type: ignore[method-assign]
+        quiet: Any = SimpleNamespace(stop=lambda: None, wandb_id=None)
+        self.operator._follow = lambda *_: quiet  # type: ignore[method-assign]
         self.operator.work = folder
         label = uuid4().hex
         self.operator.labels = self.operator.own_labels = containers.labels(label, "d", "r", "s", 1)
@@ -120,8 +121,8 @@ def host_config(**weaker: Any) -> Callable[[dict[str, Any]], None]:
     return lambda config: config["HostConfig"].update(weaker)
 
 
-def without(*names: str) -> Callable[[dict[str, Any]], None]:
-    return lambda config: [config["HostConfig"].pop(name) for name in names] and None
+def without(name: str) -> Callable[[dict[str, Any]], None]:
+    return lambda config: config["HostConfig"].pop(name) and None
 
 
 def more_mounts(mount: Mount) -> Callable[[dict[str, Any]], None]:
