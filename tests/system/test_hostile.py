@@ -44,6 +44,7 @@ def with_secret(root: Path, secret: bytes) -> list[Path]:
     return found
 
 
+@pytest.mark.long
 def test_nothing_of_the_host_gets_out_and_what_is_refused_is_named(stack: Stack, secret: Path) -> None:
     before = secret.stat()
     given = f"attack.secret={secret}"
