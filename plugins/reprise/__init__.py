@@ -13,5 +13,6 @@ commands    what people type, behind __main__
 machine     services and image of this machine
 
 Doors, each the only one to what it opens: workspace and lock (DVC), git, airflow_api (Airflow's REST API),
-tracking.mlflow_server (MLflow). Between all: settings, folders, messages, errors. For notebooks: notebook.
+tracking.mlflow_server (MLflow), untrusted (what a container wrote). Between all: settings, folders, messages,
+errors. For notebooks: notebook.
 """

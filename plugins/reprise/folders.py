@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-import shutil
 from pathlib import Path
 
+from reprise import untrusted
 from reprise.settings import Settings
 
 _PLAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]|\.(?!\.|lock$|$))*")
@@ -34,7 +34,7 @@ def task_folder(settings: Settings, dag_id: str, run_id: str, task_id: str) -> P
 
 def clear(folder: Path) -> None:
     """Remove a task's folder, and its run's and DAG's once they are empty."""
-    shutil.rmtree(folder, ignore_errors=True)
+    untrusted.try_remove(folder)
     for parent in (folder.parent, folder.parent.parent):
         try:
             parent.rmdir()

@@ -1,8 +1,9 @@
 """What the tasks of a run hand each other by XCom: JSON values only, small enough for Airflow's database."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from reprise.tracking.mlflow_server import Heading
+if TYPE_CHECKING:
+    from reprise.tracking.mlflow_server import Heading
 
 Entry = dict[str, Any]
 """A stage's entry in dvc.lock: cmd, deps, params and outs with their hashes."""
@@ -52,7 +53,7 @@ class Opened(TypedDict):
     """The MLflow run's id; None where the server did not answer."""
     champion: Champion | None
     """None where no stage compares with one."""
-    heading: Heading
+    heading: "Heading"
     """What its MLflow run is made with, later where the server did not answer."""
 
 

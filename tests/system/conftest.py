@@ -179,7 +179,7 @@ def _clone(root: Path) -> None:
         else:
             (root / name).unlink(missing_ok=True)
     (root / ".venv").symlink_to(ROOT / ".venv")
-    for name in ("words", "days"):
+    for name in ("words", "days", "hostile"):
         shutil.copytree(ROOT / "tests/pipelines" / name, root / "pipelines" / name)
         (root / f"dags/{name}.py").write_text(
             f'"""Texts."""\n\nfrom reprise.dag.render import pipeline_dag\n\ndag = pipeline_dag("pipelines/{name}", schedule="0 0 * * 1")\n'

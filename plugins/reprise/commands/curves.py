@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from reprise import untrusted
+from reprise.errors import RepriseError
 from reprise.run.records import Record
 from reprise.settings import Settings
+from reprise.untrusted import Refused
 from reprise.workspace import Workspace
 
 Point = tuple[Any, ...]
 """x, y, and the ends of its interval where it has one."""
 STYLES = ("-", "--", ":", "-.")
 GREY, INK = "0.6", "0.15"
+_MOST_BYTES = 10 * 1024**2
+"""Of a table that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +105,30 @@ def read(settings: Settings, record: Record) -> dict[str, Plot]:
 
 
 def _lines(file: Path, look: Look) -> dict[tuple[str, str], list[Point]]:
-    """The points of a table by panel and series; rows without a finite number are left out."""
+    """The points of a table by panel and series; rows without a finite number are left out.
+
+    :raises RepriseError: it is too large to be drawn, or not a table.
+    """
     found: dict[tuple[str, str], list[Point]] = {}
-    with file.open(newline="") as opened:
-        for number, row in enumerate(csv.DictReader(opened, delimiter="," if file.suffix == ".csv" else "\t")):
-            for column in look.y:
-                point = (row.get(look.x, "") if look.x else str(number), row.get(column, ""))
-                x, y = (
-                    value if _named(look, axis) else _number(value) for axis, value in zip("xy", point, strict=True)
-                )
-                if x is not None and y is not None:
-                    series = row.get(look.series, "") if len(look.y) == 1 else column
-                    ends = _number(row.get(look.low)), _number(row.get(look.high))
-                    found.setdefault((row.get(look.panel, ""), series), []).append((x, y, *ends))
+    try:
+        rows = list(_rows(file))
+    except (Refused, ValueError, csv.Error) as error:
+        raise RepriseError(f"plot {file.name}: {error}", "write fewer points, or declare it as an output") from error
+    for number, row in enumerate(rows):
+        for column in look.y:
+            point = (row.get(look.x, "") if look.x else str(number), row.get(column, ""))
+            x, y = (value if _named(look, axis) else _number(value) for axis, value in zip("xy", point, strict=True))
+            if x is not None and y is not None:
+                series = row.get(look.series, "") if len(look.y) == 1 else column
+                ends = _number(row.get(look.low)), _number(row.get(look.high))
+                found.setdefault((row.get(look.panel, ""), series), []).append((x, y, *ends))
     return found
+
+
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    with untrusted.opened(file.parent, file.name, _MOST_BYTES) as content:
+        text = io.TextIOWrapper(content, encoding="utf-8", newline="")
+        yield from csv.DictReader(text, delimiter="," if file.suffix == ".csv" else "\t")
 
 
 def _named(look: Look, axis: str) -> bool:

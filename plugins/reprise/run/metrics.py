@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from reprise import untrusted
 from reprise.errors import RepriseError
 from reprise.pipeline.stages import Stage
 
@@ -87,9 +88,8 @@ def of_stage(folder: Path, stage: Stage) -> dict[str, dict[str, Any]]:
             name = file.relative_to(place).as_posix()
             name = path if name == "." else f"{path}/{name}"
             try:
-                with file.open("rb") as opened:
-                    found[name] = parse(name, opened.read(_MOST_BYTES + 1))
-            except ValueError as error:
+                found[name] = parse(name, untrusted.read(file, _MOST_BYTES))
+            except (ValueError, untrusted.Refused) as error:
                 raise RepriseError(
                     f"stage {stage.name}: its metrics file {name} {error}",
                     f"correct what writes {name} (names and numbers, as in `dvc metrics show`), git commit, and make run",

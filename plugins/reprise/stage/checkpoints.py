@@ -2,7 +2,8 @@
 
 The folder belongs to the stage's key (command, dependencies, parameters), so what lies in it fits whatever asks for
 it. The stage writes a checkpoint under a name that ends in ``.tmp``, renames it once it is whole, and never changes
-a whole one; so any file without that ending may be copied at any time.
+a whole one; so any file without that ending may be copied at any time. A container that does otherwise harms itself
+only: what goes to the remote is a copy of a regular file, and nothing is written into the folder but by renaming.
 """
 
 import fcntl
@@ -10,17 +11,22 @@ import hashlib
 import json
 import logging
 import shutil
+import stat
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from docker.types import Mount
 
+from reprise import untrusted
 from reprise.lock import hash_inputs, lock_entry
 from reprise.pipeline.stages import Pipeline, Stage, producers
 from reprise.settings import Settings
+from reprise.untrusted import Refused
 from reprise.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -32,6 +38,10 @@ _ALIVE = f"alive{UNFINISHED}"
 """In a stage's folder in the remote, written anew while the stage runs: no checkpoint, but the folder's age."""
 _EVERY_SECONDS = 600
 _ABANDONED_SECONDS = 30 * 24 * 3600
+_MOST = 10_000
+"""Entries of the folder that are looked at."""
+_LONGEST_NAME = 200
+"""Bytes; Linux takes 255, and copies have longer names for a while."""
 
 
 class Checkpoints:
@@ -48,6 +58,7 @@ class Checkpoints:
         self._lock: IO[str] | None = None
         self._seen = set[str]()
         """Names of whole checkpoints that were on this node during the ``with`` block."""
+        self._odd = set[str]()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._copy_repeatedly, name="checkpoints", daemon=True)
 
@@ -117,7 +128,7 @@ class Checkpoints:
         """The stage's result is in the remote: nobody needs them any more."""
         if not self._lock:
             return
-        shutil.rmtree(self.folder, ignore_errors=True)
+        untrusted.try_remove(self.folder)
         self._attempt(self._remove_remote)
         self.folder.with_name(f"{self.folder.name}.lock").unlink(missing_ok=True)
         self._lock.close()
@@ -126,13 +137,15 @@ class Checkpoints:
     def _forget_old(self) -> None:
         """Remove what abandoned stages left on this node."""
         for other in self.folder.parent.iterdir():
-            if other.is_dir() and other != self.folder and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS:
+            # By ctime: a container can set the other times, to the year 3000 say.
+            abandoned = time.time() - other.lstat().st_ctime > _ABANDONED_SECONDS
+            if abandoned and other != self.folder and other.suffix != ".lock":
                 with other.with_name(f"{other.name}.lock").open("w") as lock:
                     try:
                         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError:  # a stage that has run for longer
                         continue
-                    shutil.rmtree(other, ignore_errors=True)
+                    untrusted.try_remove(other)
 
     def _say_alive(self) -> None:
         """Make the stage's folder in the remote as young as anything there."""
@@ -169,36 +182,71 @@ class Checkpoints:
         found = self.remote.find(self.path) if self.remote.exists(self.path) else []
         return {self.remote.name(file): file for file in found if not file.endswith(UNFINISHED)}
 
-    def _here(self) -> dict[str, Path]:
+    def _here(self) -> list[str]:
         """Whole checkpoints on this node, oldest first."""
-        files = [file for file in self.folder.iterdir() if file.is_file() and not file.name.endswith(UNFINISHED)]
-        return {file.name: file for file in sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))}
+        found = [
+            (info.st_mtime_ns, name)
+            for name, info in islice(untrusted.entries(self.folder), _MOST)
+            if stat.S_ISREG(info.st_mode) and not name.endswith(UNFINISHED) and self._is_kept(name)
+        ]
+        return [name for _, name in sorted(found)]
+
+    def _is_kept(self, name: str) -> bool:
+        """Whether a name can be that of a checkpoint, in a remote of any kind too; said once of each that cannot."""
+        if untrusted.is_line(name) and len(name.encode()) <= _LONGEST_NAME:
+            return True
+        if name not in self._odd:
+            log.warning("not kept as a checkpoint, its name is too long or no plain text: %r", name[:_LONGEST_NAME])
+        self._odd.add(name)
+        return False
+
+    @contextmanager
+    def _draft(self) -> Iterator[Path]:
+        """A file beside the folder, where no container reaches it: it may exchange what lies in the folder for a link."""
+        draft = self.folder.with_name(f"{self.folder.name}.draft")
+        draft.unlink(missing_ok=True)
+        try:
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _fetch(self) -> None:
-        here = self._here()
-        self._seen |= here.keys()
+        here = set(self._here())
+        self._seen |= here
         for name, file in self._there().items():
-            if name not in here:
-                draft = self.folder / f"{name}{UNFINISHED}"
-                self.remote.get_file(file, str(draft))
-                draft.replace(self.folder / name)
+            if name not in here and self._is_kept(name):
+                with self._draft() as draft:
+                    self.remote.get_file(file, str(draft))
+                    draft.replace(self.folder / name)
                 self._seen.add(name)
                 log.info("checkpoint %s comes from the remote", name)
 
     def _copy(self) -> None:
         here, there = self._here(), self._there()
-        self._seen |= here.keys()
+        self._seen |= set(here)
         self._say_alive()
         for name in [name for name in here if name not in there]:
-            target = self.remote.join(self.path, name)
             try:
-                self.remote.put_file(str(here[name]), target)  # whole or not there: DVC's local one renames
+                self._send(name)
             except FileNotFoundError:
                 continue  # the stage has replaced it by a newer one
+            except Refused as error:
+                log.warning("not kept as a checkpoint: %s", error)
+                continue
             log.info("checkpoint %s is in the remote", name)
         # What the stage has replaced; not what could not be fetched, which may be further on than what is here.
-        for name in (there.keys() & self._seen) - here.keys():
+        for name in (there.keys() & self._seen) - set(here):
             self.remote.rm_file(there[name])
+
+    def _send(self, name: str) -> None:
+        """Copy one checkpoint to the remote, from a copy that nobody changes any more.
+
+        :raises Refused: it is no regular file, or larger than this node has room for: a sparse file may claim a terabyte.
+        """
+        with self._draft() as draft:
+            untrusted.copy(self.folder, name, draft, shutil.disk_usage(self.folder.parent).free // 2)
+            # Whole or not there: DVC's local one renames.
+            self.remote.put_file(str(draft), self.remote.join(self.path, name))
 
     def _remove_remote(self) -> None:
         if self.remote.exists(self.path):

@@ -48,7 +48,7 @@ def remove(client: "APIClient", wanted: Mapping[str, str]) -> int:
     found = find(client, wanted)
     for container in found:
         try:
-            client.remove_container(container, force=True)
+            client.remove_container(container, force=True, v=True)  # and the unnamed volumes of its image
         except NotFound:  # its own operator was faster
             pass
     return len(found)

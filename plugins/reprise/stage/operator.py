@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from copy import deepcopy
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from reprise.run.plan import find_again
 from reprise.settings import load as load_settings
 from reprise.stage import containers
 from reprise.stage.checkpoints import Checkpoints
+from reprise.stage.confinement import Confinement, Guard
 from reprise.stage.memo import Division, divide
 from reprise.stage.output import Output
 from reprise.stage.sandbox import LIVE, Sandbox
@@ -47,14 +49,6 @@ from reprise.workspace import Workspace
 _MOST_OF_A_PROBLEM = 4000
 """Characters of an error that go into MLflow's tag, which holds 8000; the end says most."""
 _SIGNALS = {number.value: number.name for number in signal.Signals if number < signal.SIGRTMIN}
-_CONFINED = {
-    "read_only": True,
-    "cap_drop": ["ALL"],
-    "security_opt": ["no-new-privileges"],
-    "init": True,
-    "pids_limit": 4096,
-    "tmpfs": {"/tmp": "rw,exec,size=2g"},
-}
 
 
 class StageOperator(DockerOperator):
@@ -86,6 +80,8 @@ class StageOperator(DockerOperator):
         self.work: Path | None = None
         self.own_labels: dict[str, str] = {}
         self.out_of_memory = False
+        self.confinement: Confinement | None = None
+        self.guard: Guard | None = None
 
     @cached_property
     def printed(self) -> Output:
@@ -97,8 +93,8 @@ class StageOperator(DockerOperator):
         """The parent's, with a container that can write nowhere but where it should, and whose output is not kept."""
         hook = super().hook
         client = hook.api_client
-        client.create_host_config = partial(client.create_host_config, **_CONFINED)  # type: ignore[method-assign]
         client.wait = partial(self._wait, client, client.wait)  # type: ignore[method-assign]
+        self.guard = Guard(client, lambda: self.confinement)
         client.attach = self.printed.instead_of(client.attach)  # type: ignore[method-assign]
         return hook
 
@@ -214,16 +210,38 @@ class StageOperator(DockerOperator):
         if checkpoints:
             self.mounts += checkpoints.mounts
             self.environment |= checkpoints.environment
+        self.confinement = Confinement(
+            user=self.user,
+            network=str(self.network_mode),
+            mounts=deepcopy(self.mounts),  # not the ones that the parent is about to pass on, and may change
+            memory=self.stage.meta.memory,
+            devices=deepcopy(self.device_requests or []),
+        )
         live = self._follow(sandbox.live, opened, outbox)
         try:
             super().execute({})
+            self._assert_gone()
             if source:
                 source.done()
+        except RepriseError:
+            containers.remove(self.cli, self.own_labels)
+            raise
         except DockerContainerFailedException as error:
             raise self._explain(error) from None
         finally:
             live.stop()
         return live.wandb_id
+
+    def _assert_gone(self) -> None:
+        """What the stage wrote is looked through and moved now: nobody may be there any more who changes it.
+
+        :raises RepriseError: the container was never checked, or is still there.
+        """
+        if not (self.guard and self.guard.checked) or containers.find(self.cli, self.own_labels):
+            raise RepriseError(
+                f"stage {self.stage.name}: Airflow's Docker operator ran a container that was not checked, or left it behind",
+                "make setup: it installs the version of Airflow's Docker provider that is known to work",
+            )
 
     def _follow(self, folder: Path, opened: Opened, outbox: Outbox) -> Live:
         """Begin to follow what the stage writes to ``folder``."""

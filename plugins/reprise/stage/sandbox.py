@@ -2,20 +2,26 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from docker.types import Mount
 
+from reprise import untrusted
 from reprise.errors import RepriseError
 from reprise.pipeline.params import declared_only
 from reprise.pipeline.stages import Stage
+from reprise.untrusted import Limits, Refused
 from reprise.workspace import Workspace
 
 REPO = "/repo"
 """Where the repository lies in the container: no path of the host gets into an output."""
 LIVE = "/live"
+_MOST = Limits(entries=2_000_000, depth=64)
+"""Of one output. DVC takes a millisecond for each file, and calls itself once for each level."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Sandbox:
         :raises RepriseError: where a declared dependency is missing.
         """
         for earlier in (path, live):  # of a try that was killed
-            shutil.rmtree(earlier, ignore_errors=True)
+            untrusted.remove(earlier)
         folder = path / workspace.pipeline
         folder.mkdir(parents=True)
         live.mkdir(parents=True)
@@ -73,35 +79,64 @@ class Sandbox:
             binds.append(Mount(target, source, "bind", read_only=True))
         return binds
 
-    def _refuse_links(self, out: Path) -> None:
-        """A link leads elsewhere out here than in the container: to this machine's files, which DVC would then keep."""
-        there = Path(os.path.normpath(out))
-        odd = [path for path in there.rglob("*") if not (path.is_file() or path.is_dir()) or path.is_symlink()]
-        if there.resolve() != self.path.resolve() / there.relative_to(self.path):  # it, or a folder above it
-            odd.insert(0, there)
-        if odd:
-            raise RepriseError(
-                f"stage {self.stage.name}: its output {odd[0].relative_to(self.path)} is a link, or no file at all",
-                "write the content itself, not a link to it",
-            )
-
     def collect(self) -> None:
-        """Move what the stage wrote into the workspace.
+        """Move what the stage wrote into the workspace. Call it when the container is gone: then nothing changes any more.
 
-        :raises RepriseError: where a declared output was not written, naming all of them, or is no plain file or folder.
+        :raises RepriseError: a declared output was not written, naming all of them; or one holds something else than
+            regular files and folders, or more than this node has room for.
         """
-        folder = self.path / self.workspace.pipeline
-        absent = [out.path for out in self.stage.outs if not os.path.lexists(folder / out.path)]
+        names = {out.path: os.path.normpath(f"{self.workspace.pipeline}/{out.path}") for out in self.stage.outs}
+        absent = [path for path, name in names.items() if not self._is_written(name)]
         if absent:
             raise RepriseError(
                 f"stage {self.stage.name} ended well but did not write {', '.join(absent)}",
                 "write every output that dvc.yaml declares, relative to the pipeline's folder",
             )
-        for out in self.stage.outs:
-            self._refuse_links(folder / out.path)
-            target = self.workspace.folder / out.path
-            if target.is_dir():
-                shutil.rmtree(target)
-            target.unlink(missing_ok=True)
+        self._refuse_hollow({name: sum(self._look_through(name)) for name in names.values()})
+        for path, name in names.items():
+            target = self.workspace.folder / path
+            untrusted.remove(target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            (folder / out.path).rename(target)
+            with self._named(), untrusted.folder_of(self.path, name) as (above, last):
+                os.rename(last, target, src_dir_fd=above)
+
+    def _is_written(self, name: str) -> bool:
+        with self._named(), suppress(FileNotFoundError), untrusted.folder_of(self.path, name) as (above, last):
+            os.stat(last, dir_fd=above, follow_symlinks=False)
+            return True
+        return False
+
+    def _look_through(self, name: str) -> Iterator[int]:
+        """Of each file of an output, the bytes that it claims and does not hold.
+
+        A link leads elsewhere out here than in the container: to this machine's files, which DVC would then keep.
+        """
+        with self._named():
+            for path, found in untrusted.walk(self.path, name, _MOST):
+                if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                    raise Refused(f"{path!r} is {untrusted.kind(found.st_mode)}")
+                if not untrusted.is_text(path):  # DVC cannot write it down
+                    raise Refused(f"{path!r} has bytes in its name that are not UTF-8")
+                yield 0 if stat.S_ISDIR(found.st_mode) else untrusted.hollow(found)
+
+    def _refuse_hollow(self, claimed: Mapping[str, int]) -> None:
+        """A sparse file costs the stage nothing and whoever copies it all that it claims."""
+        free = shutil.disk_usage(self.workspace.path).free
+        if sum(claimed.values()) > free:
+            name, most = max(claimed.items(), key=lambda item: item[1])
+            raise RepriseError(
+                f"stage {self.stage.name}: its output {name!r} claims {untrusted.bytes_of(most)} that it does not hold,"
+                f" and there are {untrusted.bytes_of(free)} left on this node",
+                "write files without holes",
+            )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which stage wrote what is refused."""
+        try:
+            yield
+        except (Refused, PermissionError) as error:
+            raise RepriseError(
+                f"stage {self.stage.name}: its output {error}",
+                "write regular files and folders, with their content and no links, readable for their owner",
+            ) from error

@@ -1,7 +1,6 @@
 """What a source stage gets beside its dependencies: the inbox, the network, one connection and a place to resume from."""
 
 import hashlib
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from docker.types import Mount
 
+from reprise import untrusted
 from reprise.settings import Settings, load
 from reprise.sources import connection, inbox
 from reprise.sources.stores import absolute, is_local
@@ -63,7 +63,7 @@ class Source:
 
     def done(self) -> None:
         """Forget what a next try would have used."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        untrusted.try_remove(self.scratch)
 
 
 def by_hand(settings: Settings, place: str, folder: Path) -> list[str]:
@@ -81,8 +81,9 @@ def by_hand(settings: Settings, place: str, folder: Path) -> list[str]:
 def _forget(folder: Path) -> None:
     """Remove what broken downloads left a day ago or earlier: the world has moved on."""
     for left in folder.glob("*"):
-        if left.stat().st_mtime < time.time() - _KEPT_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        # By ctime: a container can set the other times, to the year 3000 say.
+        if left.lstat().st_ctime < time.time() - _KEPT_SECONDS:
+            untrusted.try_remove(left)
 
 
 if __name__ == "__main__":

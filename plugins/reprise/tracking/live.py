@@ -4,12 +4,14 @@ All of it goes into the run's outbox, from there to MLflow and W&B, and into Ten
 """
 
 import logging
+import stat
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reprise import untrusted
 from reprise.errors import RepriseError
 from reprise.tracking import points, usage
 from reprise.tracking.mlflow_server import PICTURES, Tracker, now
@@ -17,6 +19,7 @@ from reprise.tracking.outbox import Outbox
 from reprise.tracking.points import Point, Tail
 from reprise.tracking.tensorboard import Board
 from reprise.tracking.wandb_run import WandbRun
+from reprise.untrusted import Limits, Refused
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,12 @@ _POLL_SECONDS = 1.0
 _SAMPLE_SECONDS = 5.0
 _AWAY_SECONDS = 5.0
 """How long a server that was away is left in peace."""
+_LOOKED_AT = Limits(entries=10_000, depth=8)
+"""Of the live folder, once a second."""
+_MOST_PICTURES = 1000
+"""Of one try of a stage; each may be drawn anew as often as it likes."""
+_MOST_BYTES = 32 * 1024**2
+"""Of a picture."""
 
 
 class Live(threading.Thread):
@@ -42,7 +51,7 @@ class Live(threading.Thread):
         self.wandb_id: str | None = None
         self._done = threading.Event()
         self._tail = Tail(folder / points.FILE)
-        self._pictures: dict[Path, int] = {}
+        self._pictures: dict[str, int] = {}
         self._begun = time.monotonic()
         self._sample_at = self._begun
         self._send_at = self._begun
@@ -52,10 +61,12 @@ class Live(threading.Thread):
     def run(self) -> None:
         """Follow; what the stage wrote last is read before the thread ends."""
         while not self._done.wait(_POLL_SECONDS):
-            self._tolerant(self._follow)
+            self._tolerant(self._read_lines)
+            self._tolerant(self._read_pictures)
             self._tolerant(self._sample)
             self._tolerant(self._send)
-        self._tolerant(self._follow)
+        self._tolerant(self._read_lines)
+        self._tolerant(self._read_pictures)
         self._tolerant(self._close_board)
         self._tolerant(self._close_wandb)
 
@@ -66,31 +77,43 @@ class Live(threading.Thread):
 
     def _tolerant(self, step: Callable[..., None], *args: Any) -> None:
         """A full disk, a broken picture: the stage goes on, and so do the other steps. Said once, not every second."""
-        name = " ".join([step.__name__.strip("_"), *map(str, args)])
+        name = " ".join([step.__name__.strip("_"), *map(repr, args)])
         try:
             step(*args)
             self._troubles.pop(name, None)
+        except Refused as error:
+            if self._troubles.get(name) != repr(error):
+                log.warning("live: left out: %s", error)
+            self._troubles[name] = repr(error)
         except Exception as error:
             if self._troubles.get(name) != repr(error):
                 log.exception("live: %s failed", name)
             self._troubles[name] = repr(error)
 
-    def _follow(self) -> None:
+    def _read_lines(self) -> None:
         for batch in self._tail.batches():
             self.outbox.add(batch)
             self.board.add(batch)
             self._start_wandb()
-        for picture in sorted(filter(points.is_plain, self.folder.rglob("*.png"))):
-            self._tolerant(self._picture, picture)
 
-    def _picture(self, picture: Path) -> None:
-        version = picture.stat().st_mtime_ns
-        if self._pictures.get(picture) == version:
-            return
-        self._pictures[picture] = version
-        name = picture.relative_to(self.folder)
-        self.outbox.keep(picture, (PICTURES / name.parent).as_posix())
-        self.board.picture(name.with_suffix("").as_posix(), picture)
+    def _read_pictures(self) -> None:
+        found = {
+            path: info.st_mtime_ns
+            for path, info in untrusted.walk(self.folder, "", _LOOKED_AT)
+            if path.endswith(".png") and not stat.S_ISDIR(info.st_mode)
+        }
+        for path in sorted(path for path, version in found.items() if self._pictures.get(path) != version):
+            if path not in self._pictures and len(self._pictures) >= _MOST_PICTURES:
+                raise Refused(f"{path!r} and what comes after the first {_MOST_PICTURES:,} pictures")
+            self._pictures[path] = found[path]
+            self._tolerant(self._picture, path)
+
+    def _picture(self, path: str) -> None:
+        """Keep a picture as it is now: what MLflow and TensorBoard get is a copy that no container can exchange."""
+        if not untrusted.is_line(path):
+            raise Refused(f"{path!r} has a name with control characters, or bytes that are not UTF-8")
+        kept = self.outbox.keep_written(self.folder, path, PICTURES, _MOST_BYTES)
+        self.board.picture(path.removesuffix(".png"), kept)
 
     def _start_wandb(self) -> None:
         if self.wandb and not self.wandb.started:

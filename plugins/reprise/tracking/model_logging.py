@@ -9,6 +9,7 @@ import onnx
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from onnx.external_data_helper import _get_all_tensors, uses_external_data
 
 from reprise.errors import RepriseError, ServerAway
 from reprise.tracking.mlflow_server import NO_LOGIN
@@ -23,11 +24,14 @@ def log_model(uri: str, run: str, name: str, file: Path, md5: str, description: 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is away costs four minutes
     mlflow.set_tracking_uri(uri)
     try:
-        model = onnx.load(str(file))
+        model = onnx.load(str(file), load_external_data=False)
     except Exception as error:  # protobuf's
         raise RepriseError(
             f"model {name} is no ONNX file: {error}", "export it as ONNX; MLflow registers nothing else"
         ) from error
+    # The names of those files are the container's words: nothing that they lead to is ours to send.
+    if any(uses_external_data(tensor) for tensor in _get_all_tensors(model)):
+        raise RepriseError(f"model {name} keeps weights in other files", "export it as one ONNX file")
     try:
         with mlflow.start_run(run_id=run, log_system_metrics=False):
             logged = mlflow.onnx.log_model(

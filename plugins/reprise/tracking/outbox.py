@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
+from reprise import untrusted
 from reprise.errors import RepriseError, ServerAway
 from reprise.folders import clear, slug
 from reprise.settings import Settings
@@ -132,6 +133,19 @@ class Outbox:
             draft = target.with_name(f"{target.name}.part")
             _link(file, draft)
             draft.replace(target)
+
+    def keep_written(self, top: Path, name: str, place: Path, most: int) -> Path:
+        """Keep a copy of a file that a container may still write to; returns the copy.
+
+        :param name: relative to ``top``, as below ``place``.
+        :param most: the largest size that is kept, in bytes.
+        :raises Refused: it is larger, or no regular file.
+        """
+        target, draft = self.folder / "files" / place / name, self.folder / "picture.part"
+        draft.unlink(missing_ok=True)
+        untrusted.copy(top, name, draft, most)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return draft.replace(target)
 
     def model(self, name: str, file: Path, md5: str, description: str) -> None:
         """Keep an ONNX model to be registered."""

@@ -2,15 +2,15 @@
 
 import json
 import logging
-import os
 import posixpath
 import re
-import stat
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
+
+from reprise import untrusted
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ FILE = "metrics.jsonl"
 BATCH = 1000
 """As many points as MLflow takes in one request."""
 _LONGEST_LINE = 64 * 1024
+_MOST_BYTES = 1024**3
+"""Of a stage's file of lines: ten million lines. What follows is left; a sparse file of a terabyte ends here, too."""
 _NAME = re.compile(r"[\w.\- :/]{1,200}", re.ASCII)  # what MLflow takes, less room for the stage's name before it
 _WARNINGS = 10
 
@@ -42,7 +44,7 @@ def parse(line: bytes, now: int) -> Point:
     given = json.loads(line)
     try:
         name, value, step = str(given["name"]), float(given["value"]), int(given["step"])
-        when = int(given["time"] * 1000) if "time" in given else now
+        when = int(float(given["time"]) * 1000) if "time" in given else now
     except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not _NAME.fullmatch(name) or posixpath.normpath(name) != name or name.startswith(("/", "..")):
@@ -85,27 +87,25 @@ def _written(line: bytes) -> Point | None:
         return None
 
 
-def is_plain(file: Path) -> bool:
-    """Whether it is there and an ordinary file.
-
-    What a container writes may be a link to a file that the worker can read and the stage must not, or a pipe.
-    """
-    try:
-        return stat.S_ISREG(os.lstat(file).st_mode)
-    except OSError:
-        return False
-
-
 class Tail:
-    """Follows a file of lines that somebody else writes; what is not a point is passed over with a warning."""
+    """Follows a file of lines that a container writes; what is not a point is passed over with a warning.
 
-    def __init__(self, file: Path) -> None:
+    :param most: bytes of the file that are read; the rest is left, with a warning.
+    """
+
+    def __init__(self, file: Path, most: int = _MOST_BYTES) -> None:
         self.file = file
+        self.most = most
         self.passed_over = 0
         self._read = 0
+        self._within_long_line = False
+        self._full = False
 
     def batches(self) -> Iterator[list[Point]]:
-        """What is new since the last call, at most :data:`BATCH` points at once: a million lines fill no memory."""
+        """What is new since the last call, at most :data:`BATCH` points at once: a million lines fill no memory.
+
+        :raises Refused: it is a link, a pipe or anything else but a file.
+        """
         batch: list[Point] = []
         for point in self._new():
             batch.append(point)
@@ -116,20 +116,37 @@ class Tail:
             yield batch
 
     def _new(self) -> Iterator[Point]:
-        if not is_plain(self.file):
+        try:
+            with untrusted.opened(self.file.parent, self.file.name) as lines:
+                yield from self._points(lines)
+        except FileNotFoundError:  # not yet
             return
-        with self.file.open("rb") as lines:
-            if lines.seek(0, 2) < self._read:  # written anew
-                self._read = 0
-            lines.seek(self._read)
-            while line := lines.readline(_LONGEST_LINE):
-                if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:  # still being written
-                    return
-                self._read += len(line)
-                try:
-                    yield parse(line, int(time.time() * 1000))
-                except (ValueError, RecursionError) as error:  # the latter: brackets in brackets in brackets
-                    self._pass_over(line, error)
+
+    def _points(self, lines: BinaryIO) -> Iterator[Point]:
+        if lines.seek(0, 2) < self._read:  # written anew
+            self._read = 0
+            self._within_long_line = False
+        lines.seek(self._read)
+        while line := lines.readline(_LONGEST_LINE):
+            whole = line.endswith(b"\n")
+            if not whole and len(line) < _LONGEST_LINE:  # still being written
+                return
+            if self._read + len(line) > self.most:
+                self._say_full()
+                return
+            self._read += len(line)
+            rest, self._within_long_line = self._within_long_line, not whole
+            if rest:  # of a line that was passed over
+                continue
+            try:
+                yield parse(line, int(time.time() * 1000))
+            except (ValueError, RecursionError) as error:  # the latter: brackets in brackets in brackets
+                self._pass_over(line, error)
+
+    def _say_full(self) -> None:
+        if not self._full:
+            log.warning("live lines: only the first %s of %s are read", untrusted.bytes_of(self.most), self.file.name)
+        self._full = True
 
     def _pass_over(self, line: bytes, error: Exception) -> None:
         self.passed_over += 1

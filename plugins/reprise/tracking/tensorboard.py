@@ -14,11 +14,14 @@ from reprise.errors import BadInput, RepriseError
 from reprise.folders import slug
 from reprise.settings import Settings
 from reprise.tracking.points import Point
+from reprise.untrusted import Refused
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 FOLDER = "tensorboard"
+_MOST_PIXELS = 25_000_000
+"""Of a picture: 75 MB of memory."""
 
 
 def board_folder(settings: Settings, dag_id: str, run_id: str, stage: str) -> Path:
@@ -51,11 +54,17 @@ class Board:
             self._step = max(self._step, point.step)
 
     def picture(self, name: str, file: Path) -> None:
-        """Write a picture, at the last step that was seen."""
+        """Write a picture, at the last step that was seen.
+
+        :raises Refused: it has too many pixels: a few bytes of PNG may stand for gigabytes of them.
+        """
         import numpy as np
         from PIL import Image
 
-        with Image.open(file) as image:
+        # Pillow goes by the content, not by the name, and starts Ghostscript for PostScript.
+        with Image.open(file, formats=["PNG"]) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise Refused(f"{name!r} has {image.width} × {image.height} pixels")
             pixels: Any = np.asarray(image.convert("RGB"))
         self._writer.add_image(name, pixels, self._step, walltime=file.stat().st_mtime, dataformats="HWC")
 

@@ -20,6 +20,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
+from reprise import untrusted
 from reprise.errors import RepriseError
 from reprise.pipeline.stages import Artifact
 from reprise.run import metrics, numbers, recording
@@ -43,7 +44,7 @@ _PAGE_POLICY = (
     " frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
 _MOST_BYTES = 200 * 1024**2
-_UNREADABLE = (OSError, ValueError, RepriseError)
+_UNREADABLE = (OSError, ValueError, RepriseError, untrusted.Refused)
 
 
 @app.get("/runs/{dag_id}/{run_id}", dependencies=_LOGIN)

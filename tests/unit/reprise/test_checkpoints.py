@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from repository import commit
 from reprise import git, workspace
 from reprise.pipeline import manifest
 from reprise.settings import Settings
+from reprise.stage import checkpoints
 from reprise.stage.checkpoints import _ABANDONED_SECONDS, _ALIVE, INSIDE, Checkpoints
 from reprise.workspace import Workspace
 
@@ -124,14 +126,16 @@ def test_ages_are_by_the_remotes_clock(tmp_path: Path, remote: Path, monkeypatch
     assert names(other) == ["1"]
 
 
-def test_a_stage_that_runs_for_months_keeps_its_folder(tmp_path: Path, remote: Path) -> None:
+def test_a_stage_that_runs_for_months_keeps_its_folder(
+    tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + _ABANDONED_SECONDS + 60
+    monkeypatch.setattr(checkpoints.time, "time", lambda: later)
     with on(tmp_path / "a", remote) as first:
         (first.folder / "1").write_text("1")
-        aged(first.folder, _ABANDONED_SECONDS + 60)
         other = Checkpoints(tmp_path / "a/checkpoints/other", LocalFileSystem(), str(remote.with_name("other")))
         killed(other, "1")
         assert names(first.folder) == ["1"]
-    aged(first.folder, _ABANDONED_SECONDS + 60)
     first._lock.close()  # type: ignore[union-attr]
     killed(other.__class__(other.folder, other.remote, other.path), "2")
     assert not first.folder.exists()
@@ -143,6 +147,83 @@ def test_a_remote_that_is_away_costs_nothing(tmp_path: Path, caplog: pytest.LogC
     killed(on(tmp_path / "a", blocked / "checkpoints"), "1")
     assert names(tmp_path / "a/checkpoints/key") == ["1"]
     assert "the stage goes on" in caplog.text
+
+
+def test_only_files_of_its_own_reach_the_remote(tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the host")
+    with pytest.raises(RuntimeError), on(tmp_path / "a", remote) as checkpoints:
+        folder = checkpoints.folder
+        (folder / "1").write_text("1")
+        (folder / "link").symlink_to(secret)
+        os.mkfifo(folder / "pipe")
+        (folder / "sub").mkdir()
+        (folder / "huge").touch()
+        os.truncate(folder / "huge", 10**12)
+        for odd in ("a\nb", "n" * 250, os.fsdecode(b"\xff")):
+            (folder / odd).touch()
+        raise RuntimeError
+    assert names(remote) == ["1"]
+    assert "'huge' has 1 TB, more than" in caplog.text
+    assert caplog.text.count("its name is too long or no plain text") == 3
+
+
+def test_never_a_byte_of_the_secret_while_checkpoints_are_exchanged_for_links(tmp_path: Path, remote: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the host")
+    ours, ended = on(tmp_path / "a", remote, every=3600), threading.Event()
+
+    def swap() -> None:
+        while not ended.is_set():
+            (folder / "1.tmp").symlink_to(secret)
+            (folder / "1.tmp").rename(folder / "1")
+            (folder / "1.tmp").write_text("1")
+            (folder / "1.tmp").rename(folder / "1")
+
+    with ours:
+        folder = ours.folder
+        swapper = threading.Thread(target=swap)
+        swapper.start()
+        try:
+            copied = 0
+            for _ in range(500):
+                ours._copy()
+                if (remote / "1").exists():
+                    copied += 1
+                    assert (remote / "1").read_text() == "1"
+                    (remote / "1").unlink()
+        finally:
+            ended.set()
+            swapper.join()
+        assert copied
+
+
+def test_what_comes_from_the_remote_is_written_through_no_link(tmp_path: Path, remote: Path) -> None:
+    """An earlier try may leave a link under the name of a draft."""
+    secret = tmp_path / "secret"
+    secret.write_text("of the host")
+    killed(on(tmp_path / "a", remote), "1")
+    again = on(tmp_path / "b", remote)
+    again.folder.mkdir(parents=True)
+    (again.folder / "1.tmp").symlink_to(secret)
+    (again.folder / "1").symlink_to(secret)
+    with again:
+        assert (again.folder / "1").read_text() == "1"
+        assert not (again.folder / "1").is_symlink()
+    assert secret.read_text() == "of the host"
+
+
+def test_abandoned_ones_are_removed_whatever_date_a_container_gave_them(
+    tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "a/checkpoints/old"
+    old.mkdir(parents=True)
+    (old / "1").touch()
+    os.utime(old, (2**33, 2**33))
+    later = time.time() + 31 * 24 * 3600
+    monkeypatch.setattr(checkpoints.time, "time", lambda: later)
+    with on(tmp_path / "a", remote):
+        assert not old.exists()
 
 
 TRAIN = """

@@ -11,7 +11,7 @@ from repository import commit
 from reprise import git
 from reprise.commands.comparing import ABSENT, compare
 from reprise.commands.curves import GREY, Look, Plot, _drawn, _lines, draw
-from reprise.errors import BadInput
+from reprise.errors import BadInput, RepriseError
 from reprise.run.records import Record
 
 
@@ -135,3 +135,17 @@ def test_columns_of_a_template_of_dvcs_own_are_lines(tmp_path: Path) -> None:
     found = plot(tmp_path, "epoch,loss,val\n1,0.5,0.6\n2,0.25,0.5\n", {"x": "epoch", "y": ["loss", "val"]}, {})
     assert found.lines["", "val"] == [(1.0, 0.6, None, None), (2.0, 0.5, None, None)]
     assert plot(tmp_path, "loss\n0.5\n", {"y": "loss"}, {}).lines["", ""] == [(0.0, 0.5, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x,y\n" + b"1,2\n" * 3_000_000, "has 12 MB, more than"),
+        (b"x,y\n1," + b"2" * 200_000 + b"\n", "field larger than field limit"),
+        (b"x,y\n\xff,2\n", "can't decode byte 0xff"),
+    ],
+)
+def test_a_table_that_no_plot_can_hold_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "plot.csv").write_bytes(content)
+    with pytest.raises(RepriseError, match=f"plot plot.csv: .*{said}"):
+        _lines(tmp_path / "plot.csv", Look("t", "x", ("y",)))

@@ -246,7 +246,13 @@ def test_a_model_that_was_not_compared_with_the_champion_does_not_replace_it(mon
     monkeypatch.setattr(gate, "Tracker", lambda uri: registry)
     pinned = Champion(pin=OLD, version="2", why="because")
     recorded = Recorded(
-        commit="c", ref="r", metrics={}, mlflow="m", models={"net": "3"}, decision={"promote": True, "reason": "so"}
+        commit="c",
+        ref="r",
+        metrics={},
+        mlflow="m",
+        models={"net": "3"},
+        refused={},
+        decision={"promote": True, "reason": "so"},
     )
     judged = gate.judge(Settings(), "net", pinned, recorded, "run-1")
     assert judged["verdict"] == "kept"

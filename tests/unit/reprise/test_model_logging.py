@@ -38,3 +38,19 @@ def test_a_file_that_is_no_onnx_is_named(tmp_path: Path) -> None:
     file.write_bytes(b"\x80\x04 no onnx")
     with pytest.raises(RepriseError, match="model net is no ONNX file"):
         log_model("http://127.0.0.1:9", "run", "net", file, "0" * 32, "")
+
+
+@pytest.mark.parametrize("place", ["initializer", "attribute"])
+def test_a_model_that_names_other_files_is_refused_and_they_are_not_read(tmp_path: Path, place: str) -> None:
+    """Its container chose the names."""
+    (tmp_path / "secret").write_bytes(b"of the host!")
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    weights.external_data.add(key="location", value="secret")
+    made = model(NUMBERS)
+    if place == "initializer":
+        made.graph.initializer.append(weights)
+    else:
+        made.graph.node.append(helper.make_node("Constant", [], ["w"], value=weights))
+    (tmp_path / "model").write_bytes(made.SerializeToString())
+    with pytest.raises(RepriseError, match="model net keeps weights in other files"):
+        log_model("http://127.0.0.1:9", "run", "net", tmp_path / "model", "0" * 32, "")

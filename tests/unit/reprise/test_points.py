@@ -14,6 +14,7 @@ from tracked import line
 
 from reprise.tracking.names import allowed
 from reprise.tracking.points import BATCH, Point, Tail, parse, read_points, write_points
+from reprise.untrusted import Refused
 
 KEYS = st.sampled_from(["name", "value", "step", "time"]) | st.text(max_size=3)
 JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.just(10**400)
@@ -117,14 +118,37 @@ def test_half_a_line_that_is_finished_meanwhile_is_read_whole_the_next_time(tmp_
     assert [p.name for points, _ in read_points(file, end) for p in points] == ["b", "c"]
 
 
-def test_what_is_no_ordinary_file_is_left_alone(tmp_path: Path) -> None:
+def test_what_is_no_ordinary_file_is_refused(tmp_path: Path) -> None:
     """A link may lead to what the stage must not read, and a pipe keeps its reader waiting."""
     secret = tmp_path / "credentials"
     secret.write_text(line())
     link, pipe = tmp_path / "link.jsonl", tmp_path / "pipe.jsonl"
     link.symlink_to(secret)
     os.mkfifo(pipe)
-    assert [list(Tail(file).batches()) for file in (link, pipe, secret)] == [[], [], [[ANY]]]
+    for odd in (link, pipe):
+        with pytest.raises(Refused, match=odd.name):
+            list(Tail(odd).batches())
+    assert list(Tail(secret).batches()) == [[ANY]]
+
+
+def test_a_long_lines_end_is_no_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("x" * 64 * 1024 + line(1) + line(2))
+    tail = Tail(file)
+    assert [p.step for batch in tail.batches() for p in batch] == [2]
+    assert tail.passed_over == 1
+
+
+def test_a_file_without_end_is_read_as_far_as_the_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(line(1) * 3)
+    os.truncate(file, 10**12)
+    tail = Tail(file, most=10**8)
+    for _ in range(2):
+        started = time.monotonic()
+        list(tail.batches())
+        assert time.monotonic() - started < 10
+    assert caplog.text.count("only the first 100 MB of metrics.jsonl are read") == 1
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

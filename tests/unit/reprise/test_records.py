@@ -1,14 +1,18 @@
 """A record is found by its run's id, its name or its commit, and by nothing else."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from repository import repository
 
 from reprise import git
-from reprise.errors import BadInput
+from reprise.errors import BadInput, RepriseError
+from reprise.pipeline.stages import Out, Pipeline, Stage
 from reprise.run import records
+from reprise.run.recording import read_metrics
+from reprise.workspace import Workspace
 
 RUN = "p-20261122-101112"
 LOCK = """
@@ -122,3 +126,22 @@ def test_a_record_that_is_called_by_another_rule_is_found_by_its_run(origin: Pat
     git.git(origin, "update-ref", older, record.commit)
     git.git(origin, "update-ref", "-d", record.ref)
     assert records.find(str(origin), RUN).ref == older
+
+
+@pytest.mark.parametrize(
+    ("size", "content", "said"),
+    [
+        (10**12, b"", "'m.json' has 1 TB, more than 16.78 MB"),
+        (None, b"[" * 100_000, "cannot be read as JSON"),
+        (None, b"loss: 1", "cannot be read as JSON"),
+    ],
+)
+def test_metrics_that_no_worker_can_hold_are_named(tmp_path: Path, size: int | None, content: bytes, said: str) -> None:
+    """What is in them is a container's."""
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/m.json").write_bytes(content)
+    if size:
+        os.truncate(tmp_path / "p/m.json", size)
+    pipeline = Pipeline("p", (Stage("s", "true", outs=(Out("m.json", "metric"),)),))
+    with pytest.raises(RepriseError, match=f"stage s: its metrics file m.json {said}"):
+        read_metrics(Workspace(tmp_path, "p"), pipeline)

@@ -5,7 +5,10 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from reprise.settings import Settings
+from reprise.stage import source
 from reprise.stage.source import Source, by_hand
 
 
@@ -22,7 +25,9 @@ def test_a_bucket_comes_with_its_connection_in_a_file(tmp_path: Path) -> None:
     assert json.loads(file.read_text()) == {"s3": {"key": "k", "secret": "hidden"}}
 
 
-def test_scratch_is_the_same_for_the_same_listing_until_it_is_done_or_old(tmp_path: Path) -> None:
+def test_scratch_is_the_same_for_the_same_listing_until_it_is_done_or_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(var=tmp_path / "var")
 
     def scratch(listing: str) -> Path:
@@ -31,8 +36,9 @@ def test_scratch_is_the_same_for_the_same_listing_until_it_is_done_or_old(tmp_pa
     assert scratch("one") == scratch("one") != scratch("two")
     (scratch("one") / "kept").touch()
     assert (scratch("one") / "kept").exists()
-    yesterday = time.time() - 25 * 3600
-    os.utime(scratch("one"), (yesterday, yesterday))
+    os.utime(scratch("one"), (2**33, 2**33))  # as a container can
+    tomorrow = time.time() + 25 * 3600
+    monkeypatch.setattr(source.time, "time", lambda: tomorrow)
     assert not (scratch("one") / "kept").exists()
     Source.prepare(settings, str(tmp_path), "one", tmp_path / "task").done()
     assert not (tmp_path / "var/scratch" / scratch("one").name / "kept").exists()
