@@ -11,9 +11,12 @@ import json
 import logging
 import math
 import os
+import posixpath
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar
 from urllib.parse import quote
@@ -34,6 +37,9 @@ NO_LOGIN = (401, 403)
 _NOT_NOW = (408, 429)
 """Like trouble of the server's, neither says anything of what was sent: later it is taken."""
 _PROXIED = "mlflow-artifacts:/"
+_NOT_IN_A_NAME = re.compile(r"[^\w./ :-]")
+_MOST_NAME, _MOST_VALUE = 250, 6000
+"""What MLflow takes of a parameter: characters of its name, and how many of name and value."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -154,7 +160,7 @@ class Tracker:
         else:
             place = self._experiment(heading["experiment"])
             run = self._create(place, heading["name"], heading["tags"], heading["started"])
-        pairs = [] if known and known["data"].get("params") else _pairs(heading["params"])
+        pairs = [] if known and known["data"].get("params") else _params(heading["params"])
         for start in range(0, len(pairs), 100):
             self._call("POST", "runs/log-batch", {"run_id": run, "params": pairs[start : start + 100]})
         return run
@@ -314,6 +320,25 @@ def now() -> int:
 
 def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"key": key, "value": str(value)} for key, value in sorted(values.items())]
+
+
+def _params(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Parameters as MLflow takes them: every name one that it allows, and each once; long values cut off.
+
+    One name that it refuses, such as ``lr(max)``, would lose the run all of them.
+    """
+    found: dict[str, str] = {}
+    for name, value in sorted(values.items()):
+        allowed = plain = _NOT_IN_A_NAME.sub("_", name)[: _MOST_NAME - 4] or "_"
+        if posixpath.normpath(plain) != plain or plain.startswith((".", "/")):  # it would be a path
+            allowed = plain = "_" + plain.replace("/", "_")
+        for number in count(2):
+            if allowed not in found:
+                break
+            allowed = f"{plain}_{number}"
+        text = str(value)
+        found[allowed] = text if len(text) <= _MOST_VALUE else f"{text[: _MOST_VALUE - 1]}…"
+    return [{"key": name, "value": value} for name, value in found.items()]
 
 
 def _tags(version: Mapping[str, Any]) -> dict[str, str]:
