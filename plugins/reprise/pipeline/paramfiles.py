@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reprise.errors import BadInput
+from reprise.pipeline import yamltext
 from reprise.pipeline.stages import Stage
 
 KeyPath = tuple[Any, ...]
@@ -111,56 +112,22 @@ def reduced(file: Path, keys: Sequence[str]) -> bytes:
     suffix = file.suffix.lower()
     if not keys or suffix == ".py":
         return file.read_bytes()
+    values = read(file)
+    paths = {path for key in keys for path in find(values, key)}
     if suffix == ".json":
-        return (json.dumps(_kept(read(file), keys), indent=2) + "\n").encode()
+        return (json.dumps(_prune(values, paths), indent=2) + "\n").encode()
     if suffix == ".toml":
         import tomlkit
 
-        return tomlkit.dumps(_kept(read(file), keys)).encode()
-    yaml, text = round_trip(), io.StringIO()
-    values = bare(yaml.load(file.read_text(encoding="utf-8")), read(file))
-    yaml.dump(_kept(values, keys), text)
+        return tomlkit.dumps(_prune(values, paths)).encode()
+    yaml, text = yamltext.reader(), io.StringIO()
+    written = yamltext.bare(yaml.load(file.read_text(encoding="utf-8")), values)
+    yaml.dump(_prune(written, paths), text)
     return text.getvalue().encode()
 
 
-def round_trip() -> Any:
-    """A YAML reader and writer that keeps every scalar as it is written: ``1e-3`` is text to other readers."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 2**31  # no line is broken
-    return yaml
-
-
-def bare(value: Any, like: Any) -> Any:
-    """A value of :func:`round_trip` without comments, anchors and merges, its scalars as they were written.
-
-    :param like: the same value as other readers have it: what ``<<`` merges comes first there.
-    """
-    from ruamel.yaml.anchor import Anchor
-    from ruamel.yaml.comments import CommentedMap
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
-
-    if isinstance(value, Mapping):
-        own = {key: key for key in value}
-        return CommentedMap((bare(own[key], key), bare(value[key], part)) for key, part in like.items())
-    if isinstance(value, list):
-        return [bare(*parts) for parts in zip(value, like, strict=True)]
-    if isinstance(value, ScalarString):  # it was quoted or a block, so it is text to every reader
-        return DoubleQuotedScalarString(value)
-    if hasattr(value, Anchor.attrib):
-        delattr(value, Anchor.attrib)
-    return value
-
-
-def _kept(values: Any, keys: Iterable[str]) -> Any:
-    """The part of ``values`` that ``keys`` name; a list keeps its length, its other items are empty mappings."""
-    return _prune(values, {path for key in keys for path in find(values, key)})
-
-
 def _prune(values: Any, paths: set[KeyPath]) -> Any:
-    """What ``paths`` lead to."""
+    """What ``paths`` lead to; a list keeps its length, its other items are empty mappings."""
     if () in paths:
         return values
     below: dict[Any, set[KeyPath]] = {}

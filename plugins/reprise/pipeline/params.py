@@ -3,7 +3,6 @@
 import difflib
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from reprise.errors import BadInput
 from reprise.pipeline import schema as schemas
-from reprise.pipeline.paramfiles import KeyPath, bare, parse_yaml, round_trip
+from reprise.pipeline import yamltext
+from reprise.pipeline.paramfiles import KeyPath, parse_yaml
 from reprise.pipeline.schema import SCHEMA, as_typed
 
 FILE = "params.yaml"
@@ -148,7 +148,7 @@ def _with(text: str, overrides: Mapping[KeyPath, Any], path: str) -> str:
     What is set in a mapping with an anchor reaches its aliases, as an edit of the file would; what is set in an alias
     stays there.
     """
-    yaml, out = round_trip(), io.StringIO()
+    yaml, out = yamltext.reader(), io.StringIO()
     values = yaml.load(text)
     if values is None:
         values = {}
@@ -158,7 +158,7 @@ def _with(text: str, overrides: Mapping[KeyPath, Any], path: str) -> str:
         part = values
         for depth, step in enumerate(keys[:-1], start=1):
             key = _own(part, step)
-            below = part.get(key)
+            below = yamltext.value_of(part.get(key))
             if below is None:
                 part[key] = {}
             elif not isinstance(below, MutableMapping):
@@ -167,9 +167,9 @@ def _with(text: str, overrides: Mapping[KeyPath, Any], path: str) -> str:
                     f"correct {path}/{FILE} and commit it",
                 )
             elif defined.get(id(below)) not in (None, tuple(map(key_text, keys[:depth]))):
-                part[key] = bare(below, below)
+                part[key] = yamltext.bare(below, below)
             part = part[key]
-        part[_own(part, keys[-1])] = _unmistakable(value)
+        part[_own(part, keys[-1])] = yamltext.unmistakable(value)
     yaml.dump(values, out)
     return out.getvalue()
 
@@ -178,34 +178,13 @@ def _define(values: Mapping[Any, Any], above: KeyPath, found: dict[int, KeyPath]
     """Note where each mapping stands first, by its id: an alias is the same object at another place."""
     for key, part in values.items():
         if isinstance(part, Mapping) and id(part) not in found:
-            found[id(part)] = (*map(key_text, above), key_text(key))
-            _define(part, (*above, key), found)
+            found[id(part)] = (*above, key_text(yamltext.value_of(key)))
+            _define(part, found[id(part)], found)
 
 
 def _own(part: Mapping[Any, Any], step: Any) -> Any:
     """The key of a mapping that a schema, which has only text, calls ``step``."""
-    return step if step in part else next((key for key in part if key_text(key) == step), step)
-
-
-def _unmistakable(value: Any) -> Any:
-    """A value so written that YAML 1.1 and 1.2 read the same: DVC reads ``yes`` as text, and PyYAML ``1e-05``."""
-    import yaml
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-
-    if isinstance(value, Mapping):
-        return {_unmistakable(key): _unmistakable(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_unmistakable(part) for part in value]
-    if isinstance(value, float) and math.isfinite(value):
-        written = repr(value)
-        return round_trip().load(written if "." in written else written.replace("e", ".0e"))
-    if isinstance(value, str):
-        try:
-            same = yaml.safe_load(value) == value
-        except yaml.YAMLError:
-            same = False
-        return value if same else DoubleQuotedScalarString(value)
-    return value
+    return step if step in part else next((key for key in part if key_text(yamltext.value_of(key)) == step), step)
 
 
 def flat(text: str) -> dict[str, Any]:
