@@ -135,15 +135,17 @@ def errors(schema: Mapping[str, Any], values: Any) -> list[tuple[tuple[str, ...]
     :raises BadInput: if the schema refers to something that it does not hold.
     """
     from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import ValidationError, best_match
+    from jsonschema.exceptions import ValidationError
     from referencing.exceptions import Unresolvable
 
-    known = leaves(schema)
+    def reasons(error: ValidationError) -> Iterator[ValidationError]:
+        yield error
+        for below in error.context:
+            yield from reasons(below)
 
     def nearest(error: ValidationError) -> ValidationError:
-        """The reason below a choice of models: "not valid under any of the given schemas" does not help."""
-        whole = tuple(map(str, error.absolute_path)) in known or not error.context
-        return error if whole else nearest(best_match(error.context))
+        """The reason that lies deepest: "not valid under any of the given schemas" does not help."""
+        return max(reasons(error), key=lambda reason: len(reason.absolute_path))
 
     try:
         found = [nearest(error) for error in Draft202012Validator(schema).iter_errors(values)]
@@ -205,4 +207,6 @@ def _range(schema: Mapping[str, Any]) -> str:
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     least = str(low) if low is not None else f"more than {above}" if above is not None else ""
     most = str(high) if high is not None else f"less than {below}" if below is not None else ""
-    return f"{least} to {most}" if least or most else ""
+    if least and most:
+        return f"{least} to {most}"
+    return (f"at least {low}" if low is not None else least) or (f"at most {high}" if high is not None else most)
