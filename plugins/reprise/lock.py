@@ -1,5 +1,6 @@
 """What DVC says of a stage: its entry in dvc.lock, the hash that finds it again, and DVC's errors as ours."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -7,9 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from reprise.errors import RepriseError
 from reprise.messages import Entry
+from reprise.pipeline.params import key_text
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
+
+
+def fill(stage: "PipelineStage", entry: Entry) -> None:
+    """Set a stage's hashes to those of a lock entry, its parameters to what their files say.
+
+    An entry travels as JSON, which has no keys that are numbers and no infinity; DVC's lock and hashes have them.
+    """
+    from dvc.dependency import ParamsDependency
+    from dvc.stage.loader import StageLoader
+
+    StageLoader.fill_from_lock(stage, {name: part for name, part in entry.items() if name != "params"})
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            dep.save()
 
 
 def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: Mapping[str, str]) -> bool:
@@ -19,8 +35,6 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
     :returns: False where an output that it reads is not known yet.
     :raises RepriseError: where a file or parameter that it depends on is not there.
     """
-    from dvc.stage.loader import StageLoader
-
     if any(producer not in known for producer in producers.values()):
         return False
     outs = {out["path"]: out for producer in producers.values() for out in known[producer]["outs"]}
@@ -30,15 +44,24 @@ def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: M
                 dep.save()
     lock = lock_entry(stage)
     lock["deps"] = [outs.get(dep["path"], dep) if dep["path"] in producers else dep for dep in lock["deps"]]
-    StageLoader.fill_from_lock(stage, lock)
+    fill(stage, lock)
     return all(path in outs for path in producers)
 
 
 def lock_entry(stage: "PipelineStage") -> Entry:
-    """What dvc.lock would say of a stage, with the hashes that are set."""
+    """What dvc.lock would say of a stage, with the hashes that are set; as JSON."""
+    return plain(in_lock(stage))
+
+
+def in_lock(stage: "PipelineStage", entry: Entry | None = None) -> dict[str, Any]:
+    """What dvc.lock says of a stage, with the hashes that are set; the parameters as DVC has them, not as JSON.
+
+    :param entry: what to say of the rest.
+    """
     from dvc.stage.serialize import to_single_stage_lockfile
 
-    return plain(to_single_stage_lockfile(stage))
+    found = to_single_stage_lockfile(stage)
+    return {**(entry or found), **({"params": found["params"]} if "params" in found else {})}
 
 
 def run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePosixPath:
@@ -46,16 +69,18 @@ def run_cache_path(stage: "PipelineStage", entry: Entry | None = None) -> PurePo
     from dvc.stage.cache import _get_cache_hash
 
     # Not DVC's _get_stage_hash: that reads the dependencies from disk, where they need not be yet.
-    key = _get_cache_hash(lock_entry(stage), key=True)
-    return PurePosixPath(key[:2], key, _get_cache_hash(dict(entry)) if entry else "any")
+    key = _get_cache_hash(in_lock(stage), key=True)
+    return PurePosixPath(key[:2], key, _get_cache_hash(in_lock(stage, entry)) if entry else "any")
 
 
 def plain(entry: Any) -> Entry:
     """Without DVC's ordered and commented containers: JSON values only."""
     if isinstance(entry, Mapping):
-        return {str(key): plain(value) for key, value in entry.items()}
+        return {key_text(key): plain(value) for key, value in entry.items()}
     if isinstance(entry, (list, tuple)):
         return [plain(value) for value in entry]  # type: ignore[return-value]
+    if isinstance(entry, float) and not math.isfinite(entry):
+        return str(entry)  # type: ignore[return-value]
     return entry
 
 

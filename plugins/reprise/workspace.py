@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError, TryAgain
-from reprise.lock import as_ours, lock_entry, plain, run_cache_path
+from reprise.lock import as_ours, fill, in_lock, lock_entry, plain, run_cache_path
 from reprise.messages import Entry
 from reprise.settings import ROOT, Settings
 from reprise.stage.notes import Notes
@@ -89,7 +89,11 @@ class Workspace:
 
         lock = self.folder / "dvc.lock"
         if entries:
-            dump_yaml(str(lock), {"schema": "2.0", "stages": dict(entries)})
+            stages = {stage.name: stage for stage in self.repo.stage.load_all(str(self.folder / "dvc.yaml"))}
+            for name, entry in entries.items():
+                fill(stages[name], entry)
+            written = {name: in_lock(stages[name], entry) for name, entry in entries.items()}
+            dump_yaml(str(lock), {"schema": "2.0", "stages": written})
         else:
             lock.unlink(missing_ok=True)
         self.__dict__.pop("repo", None)  # DVC has read the old one
@@ -155,7 +159,7 @@ class Workspace:
         from dvc.utils.serialize import dumps_yaml
 
         entry = lock_entry(stage)
-        self._runs.write(str(run_cache_path(stage, entry)), dumps_yaml(entry).encode())
+        self._runs.write(str(run_cache_path(stage, entry)), dumps_yaml(in_lock(stage, entry)).encode())
         return entry
 
     def push(self, name: str, entry: Entry) -> None:
@@ -164,10 +168,8 @@ class Workspace:
         :raises TryAgain: if the remote refuses.
         :raises RepriseError: if a file of an output is neither here nor in the remote.
         """
-        from dvc.stage.loader import StageLoader
-
         stage = self.stage(name)
-        StageLoader.fill_from_lock(stage, entry)
+        fill(stage, entry)
         with self._at_remote(f"stage {name}: dvc push", ".venv/bin/dvc push"):
             self._send(f"stage {name}", {info for infos in stage.get_used_objs().values() for info in infos})
             self._runs.push([str(run_cache_path(stage, entry))])

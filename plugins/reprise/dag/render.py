@@ -12,6 +12,7 @@ from reprise.dag.schedule import START, WhenNewData, timetable, watcher
 from reprise.dag.tries import tried_again_or_not
 from reprise.messages import GATE, OPEN, RECORD, Opened
 from reprise.pipeline import manifest, params
+from reprise.pipeline import schema as schemas
 from reprise.pipeline.stages import Pipeline
 from reprise.run import relisted
 from reprise.run.opening import Request, moment
@@ -22,7 +23,6 @@ from reprise.ui.links import page_links
 
 _RUN = "run"
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-_RESERVED = ("revision", "inbox", "as_of", "arrived", "ignore_cache")
 
 
 def pipeline_dag(
@@ -41,7 +41,7 @@ def pipeline_dag(
     """
     settings = load_settings()
     pipeline = manifest.load(ROOT, path, settings.var / "manifests")
-    schema = params.load_schema(ROOT / path) or {}
+    schema = schemas.load_schema(ROOT / path) or {}
     told = default() if notify is None else list(notify)
     options: dict[str, Any] = {
         "description": f"{len(pipeline.stages)} stages of {path}/dvc.yaml",
@@ -180,7 +180,7 @@ def say_plan(pipeline: Pipeline, opened: Opened) -> None:
 def _request(pipeline: Pipeline, context: Any) -> Request:
     """What the trigger asked for; keys that neither the form nor the schema knows are refused further on."""
     run, given = context["dag_run"], {**context["params"]}
-    overrides = {k: v for k, v in {**given, **(run.conf or {})}.items() if k not in _RESERVED and v is not None}
+    overrides = {k: v for k, v in {**given, **(run.conf or {})}.items() if k not in params.RESERVED and v is not None}
     asked = given.get("as_of")
     as_of = moment(asked) if asked else run.data_interval_end if run.logical_date else None
     return Request(
@@ -224,14 +224,16 @@ def _form(schema: dict[str, Any], settings: Settings, reads_inbox: bool) -> dict
         form["arrived"] = Param(
             None, type=["null", "string"], format="date", title="Arrived", section=_RUN, description=about
         )
-    for name, leaf in params.leaves(schema).items():
-        form[name] = _field(name, leaf)
+    leaves = schemas.leaves(schema)
+    for name, keys in params.named(leaves).items():
+        if name not in params.RESERVED:
+            form[name] = _field(name, leaves[keys])
     return form
 
 
-def _field(name: str, leaf: dict[str, Any]) -> Param:
-    types = params.kinds(leaf) or ["string", "number", "boolean"]
-    kept: dict[str, Any] = {k: leaf[k] for k in ("items", "pattern") if k in leaf}
+def _field(name: str, leaf: schemas.Leaf) -> Param:
+    types = schemas.kinds(leaf) or ["string", "number", "boolean"]
+    kept: dict[str, Any] = {k: leaf[k] for k in ("items", "pattern") if k in leaf and "$ref" not in str(leaf[k])}
     limits = {k: leaf[k] for k in _LIMITS if k in leaf}
     if limits:
         # Below allOf the form does not see them: it would make 10000 of 99999 without a word. Airflow refuses it so.
@@ -245,7 +247,7 @@ def _field(name: str, leaf: dict[str, Any]) -> Param:
         type=["null", *(kind for kind in types if kind != "null")],
         title=name,
         section=name.split(".")[0],
-        description=params.about(leaf),
+        description=schemas.about(leaf),
         **kept,
     )
 

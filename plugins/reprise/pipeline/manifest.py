@@ -6,6 +6,7 @@ Airflow parses a DAG file again in every task process; importing DVC there would
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,52 +25,47 @@ LISTING = "source.json"
 CHAMPION = "champion"
 """The folder in which the comparing stage finds the model in use: ``champion.json`` and the model's file."""
 
-_VARIABLES = ("yaml", "yml", "toml", "json", "py")
-"""Endings of files that dvc.yaml can take values from."""
-
 # Part of the key: a change in what is read must not meet an old manifest.
 _FORMAT = "3"
 
 
 def load(root: Path, path: str, store: Path) -> Pipeline:
-    """The pipeline in folder ``path`` of repository ``root``; from ``store`` where it has been read before.
+    """The pipeline in folder ``path`` of repository ``root``; from ``store`` if it has been read before.
 
-    :raises BadInput: where there is no dvc.yaml, or DVC refuses it.
+    Besides the pipeline the store keeps, by the content of dvc.yaml, the names of the files that DVC was seen to take
+    values from: no second reader of ``vars:`` decides which these are.
+
+    :raises BadInput: if there is no dvc.yaml, or DVC refuses it.
     """
-    kept = store / f"{slug(path)}-{_key(root / path)}.json"
-    if kept.exists():
+    folder, name = root / path, slug(path)
+    if not (folder / "dvc.yaml").exists():
+        raise BadInput(f"{folder} has no dvc.yaml", f"ls {folder.parent}")
+    seen = store / f"{name}-{_key(root, folder, [])}.files"
+    files = json.loads(seen.read_text()) if seen.exists() else []
+    kept = store / f"{name}-{_key(root, folder, files)}.json"
+    if seen.exists() and kept.exists():
         return Pipeline.from_dict(json.loads(kept.read_text()))
-    pipeline = read(root, path)
+    pipeline, found = _read(root, path)
+    files = sorted({*files, *found})
     store.mkdir(parents=True, exist_ok=True)
-    draft = kept.with_suffix(f".{uuid4().hex}")
-    draft.write_text(json.dumps(pipeline.to_dict(), indent=1))
-    draft.replace(kept)
+    _write(store / f"{name}-{_key(root, folder, files)}.json", json.dumps(pipeline.to_dict(), indent=1))
+    _write(seen, json.dumps(files))
     return pipeline
 
 
-def _key(folder: Path) -> str:
-    """A hash over the files that dvc.yaml may take its variables from, itself included."""
-    if not (folder / "dvc.yaml").exists():
-        raise BadInput(f"{folder} has no dvc.yaml", f"ls {folder.parent}")
+def _write(file: Path, text: str) -> None:
+    draft = file.with_name(f"{file.name}.{uuid4().hex}")
+    draft.write_text(text)
+    draft.replace(file)
+
+
+def _key(root: Path, folder: Path, files: Iterable[str]) -> str:
+    """A hash over dvc.yaml, DVC's configuration, and ``files`` (relative to ``folder``), there or not."""
     digest = hashlib.sha256(_FORMAT.encode())
-    beside = {file.name for suffix in _VARIABLES for file in folder.glob(f"*.{suffix}")} - {LISTING}
-    for name in sorted(beside | _elsewhere(folder)):
-        digest.update(f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n".encode())
+    for file in (folder / "dvc.yaml", root / ".dvc/config", *(folder / name for name in files)):
+        content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "-"
+        digest.update(f"{os.path.relpath(file, folder)}\0{content}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def _elsewhere(folder: Path) -> set[str]:
-    """The files in other folders from which ``vars:`` take values, a stage's own included; relative to ``folder``."""
-    import yaml
-
-    try:
-        loaded = yaml.load((folder / "dvc.yaml").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        parts = [loaded, *loaded.get("stages", {}).values()]
-        named = [name for part in parts for name in part.get("vars") or () if isinstance(name, str)]
-    except (yaml.YAMLError, AttributeError, TypeError):
-        return set()  # DVC says what is wrong with it
-    files = {name.partition(":")[0] for name in named}  # FILE:KEY,KEY takes some of its values
-    return {name for name in files if (folder / name).is_file()}
 
 
 def read(root: Path, path: str) -> Pipeline:
@@ -77,6 +73,11 @@ def read(root: Path, path: str) -> Pipeline:
 
     :raises BadInput: where DVC refuses it; the message is DVC's own.
     """
+    return _read(root, path)[0]
+
+
+def _read(root: Path, path: str) -> tuple[Pipeline, set[str]]:
+    """As :func:`read`; and the files that DVC took values from, or would if they were there, relative to the folder."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -85,8 +86,13 @@ def read(root: Path, path: str) -> Pipeline:
         with Repo(str(root)) as repo:
             found = list(repo.stage.load_all(str(folder / "dvc.yaml")))
             declared = repo.index._artifacts.get(str(folder / "dvc.yaml"), {})
+            files = {"params.yaml", *_sources(found, folder)}
     except DvcException as error:
         raise BadInput(f"{path}/dvc.yaml: {error}", f".venv/bin/dvc stage list {path}/dvc.yaml") from error
+    except (TypeError, ValueError, RecursionError) as error:  # of values that DVC has no words for: dates, sets
+        raise BadInput(
+            f"{path}/dvc.yaml: {error}", f"put dates in quotes in {path}/params.yaml and whatever vars name, and commit"
+        ) from error
     producers = {out.fs_path: stage.name for stage in found for out in stage.outs}
     stages = {stage.name: _stage(stage, folder, producers) for stage in found}
     if not stages:
@@ -99,7 +105,16 @@ def read(root: Path, path: str) -> Pipeline:
     pipeline = Pipeline(path, tuple(stages[name] for name in order), tuple(artifacts))
     _check_partitioned(pipeline)
     _check_champion(pipeline)
-    return pipeline
+    _check_params(pipeline)
+    return pipeline, files
+
+
+def _sources(stages: Iterable["PipelineStage"], folder: Path) -> set[str]:
+    """The files from which ``vars:`` take values, a stage's own included; relative to ``folder``."""
+    found: set[str] = set()
+    for stage in stages:
+        found |= {*stage.dvcfile.resolver.context.imports, *stage.tracked_vars}
+    return {os.path.relpath(os.path.abspath(name), folder) for name in found}
 
 
 def _check_partitioned(pipeline: Pipeline) -> None:
@@ -118,7 +133,11 @@ def _stage(stage: "PipelineStage", folder: Path, producers: dict[str, str]) -> S
     """DVC's stage as ours; ``producers`` maps an output's absolute path to the stage that writes it."""
     from dvc.dependency import ParamsDependency
 
-    params = {d.def_path: tuple(sorted(d.params)) for d in stage.deps if isinstance(d, ParamsDependency)}
+    params: dict[str, tuple[str, ...]] = {}
+    for dep in (d for d in stage.deps if isinstance(d, ParamsDependency)):
+        file = os.path.relpath(dep.fs_path, folder)
+        whole = not dep.params or params.get(file) == ()
+        params[file] = () if whole else tuple(sorted({*params.get(file, ()), *dep.params}))
     deps = [d for d in stage.deps if not isinstance(d, ParamsDependency)]
     for dep in deps:
         _refuse_part(stage.name, str(dep.fs_path), producers)
@@ -137,6 +156,24 @@ def _stage(stage: "PipelineStage", folder: Path, producers: dict[str, str]) -> S
         desc=stage.desc or "",
         meta=Meta.parse(stage.name, stage.meta),
     )
+
+
+def _check_params(pipeline: Pipeline) -> None:
+    """Parameters are known before a run begins: their files lie in the repository, and no stage writes them."""
+    written = {out.path: stage.name for stage in pipeline.stages for out in stage.outs}
+    for stage in pipeline.stages:
+        for file in stage.params:
+            if f"{os.path.normpath(os.path.join(pipeline.path, file))}/".startswith(("../", "/")):
+                raise BadInput(
+                    f"stage {stage.name}: parameter file {file} lies outside of the repository",
+                    f"copy it into the repository, correct params in {pipeline.path}/dvc.yaml, and commit both",
+                )
+            producer = next((name for out, name in written.items() if f"{file}/".startswith(f"{out}/")), None)
+            if producer:
+                raise BadInput(
+                    f"stage {stage.name}: parameter file {file} is written by stage {producer}, not known beforehand",
+                    f"add it to deps in {pipeline.path}/dvc.yaml in place of params",
+                )
 
 
 def _check_champion(pipeline: Pipeline) -> None:

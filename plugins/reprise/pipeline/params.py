@@ -3,41 +3,39 @@
 import difflib
 import io
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from reprise.errors import BadInput
+from reprise.pipeline import schema as schemas
+from reprise.pipeline import yamltext
+from reprise.pipeline.paramfiles import KeyPath, parse_yaml
+from reprise.pipeline.schema import SCHEMA, as_typed
 
 FILE = "params.yaml"
-SCHEMA = "params.schema.json"
+RESERVED = ("revision", "inbox", "as_of", "arrived", "ignore_cache")
+"""What a trigger takes beside parameters; a parameter of such a name cannot be overridden."""
 
 
-def load_schema(folder: Path) -> dict[str, Any] | None:
-    """The pipeline's JSON Schema, or None where it ships none (then any key of params.yaml may be overridden)."""
-    file = folder / SCHEMA
-    return json.loads(file.read_text()) if file.exists() else None
+def read_text(folder: Path) -> str:
+    """The text of a folder's params.yaml, its line ends as they are; empty if there is none."""
+    file = folder / FILE
+    return file.read_bytes().decode() if file.exists() else ""
 
 
-def leaves(schema: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, Any]]:
-    """Every parameter that can be set, by its dotted name, with its own schema."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, part in schema.get("properties", {}).items():
-        if "properties" in part:
-            found |= leaves(part, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = dict(part)
-    return found
+def write_text(folder: Path, text: str) -> None:
+    """Write a folder's params.yaml, line ends as in ``text``."""
+    (folder / FILE).write_bytes(text.encode())
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
-    """``"train.epochs=5 detect.device=cpu"`` → values by dotted name; each value is read as YAML.
+    """``"train.epochs=5 detect.device=cpu"`` → values by dotted name; each is read as DVC reads YAML, a date as text.
 
-    :raises BadInput: where a word is not NAME=VALUE, or a value cannot be read or is empty.
+    :raises BadInput: if a word is not NAME=VALUE, or a value cannot be read, is empty, or cannot be sent to a run.
     """
     import shlex
-
-    import yaml
 
     overrides, example = {}, 'make run PARAMS="train.epochs=5"'
     try:
@@ -45,13 +43,15 @@ def parse_overrides(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise BadInput(f"{text!r} cannot be read: {error}", example) from error
     for word in words:
-        name, equals, value = word.partition("=")
+        name, equals, typed = word.partition("=")
         if not equals or not name:
             raise BadInput(f"{word!r} is not NAME=VALUE", example)
-        try:
-            overrides[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise BadInput(f"the value of {word!r} is no YAML", example) from error
+        if name in RESERVED:
+            raise BadInput(
+                f"{name} cannot be overridden by name: a run has a setting that is called so",
+                f"write it into {FILE}, git commit, and make run",
+            )
+        overrides[name] = _parsed(word, typed, example)
         if overrides[name] is None:  # as the trigger form sends what was left alone
             raise BadInput(
                 f"{name} cannot be made empty for one run: to a run that means what the revision says",
@@ -60,79 +60,193 @@ def parse_overrides(text: str) -> dict[str, Any]:
     return overrides
 
 
+def _parsed(word: str, typed: str, example: str) -> Any:
+    """The value of one ``NAME=VALUE``; it travels as JSON."""
+    import datetime as dt
+
+    try:
+        value = parse_yaml(typed)
+    except ValueError as error:
+        raise BadInput(f"the value of {word!r} is not YAML", example) from error
+    if isinstance(value, dt.date):
+        return typed
+    try:
+        survives = value is None or json.loads(json.dumps(value, allow_nan=False)) == value
+    except (TypeError, ValueError):
+        survives = False
+    if not survives:
+        raise BadInput(
+            f"the value of {word!r} cannot be sent to a run: JSON does not have it",
+            f"write it into {FILE}, git commit, and make run",
+        )
+    return value
+
+
 def apply(folder: Path, overrides: Mapping[str, Any], path: str = "") -> str:
     """The text of ``folder``'s params.yaml with overrides set, comments kept; checked before anything is returned.
 
     :param path: the folder as the user knows it, relative to the repository.
     :raises BadInput: on an unknown name or a value out of range, naming what is allowed.
     """
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    file, path = folder / FILE, path or folder.name
-    values = yaml.load(file.read_text()) if file.exists() else {}
-    schema = load_schema(folder)
-    known = sorted(leaves(schema) if schema else _names(values or {}))
-    for name, value in sorted(overrides.items()):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 3) or known[:8]
-            raise BadInput(f"unknown parameter {name!r}", f"use one of {', '.join(near)} (see {path}/{FILE})")
-        *parents, leaf = name.split(".")
-        part = values
-        for parent in parents:
-            part = part.setdefault(parent, {})
-        part[leaf] = value
+    path, text = path or folder.name, read_text(folder)
+    schema, before = schemas.load_schema(folder), _values(text, path)
     if schema:
-        before = flat(file.read_text()) if file.exists() else {}
-        _check(schema, json.loads(json.dumps(values)), overrides, before, path)
-    text = io.StringIO()
-    if values:
-        yaml.dump(values, text)
-    return text.getvalue()
+        schemas.check_schema(schema, path)
+    if overrides:
+        text = _with(text, _located(overrides, _settable(schema, before), path), path)
+    if schema:
+        _check(schema, as_json(_values(text, path)), overrides, flat_values(before), path)
+    return text
 
 
-def declared_only(text: str, keys: tuple[str, ...]) -> str:
-    """The params file as a stage's sandbox sees it: the declared keys (dotted) and nothing else."""
-    import yaml
+def _values(text: str, path: str) -> Mapping[Any, Any]:
+    """The parameters, as DVC reads them.
 
-    values = yaml.safe_load(text) or {}
-    if not keys:  # `params: [file.yaml:]` declares the whole file
-        return yaml.safe_dump(values, sort_keys=False)
-    kept: dict[str, Any] = {}
-    for key in keys:
-        source, target = values, kept
-        *parents, leaf = key.split(".")
-        for parent in parents:
-            source, target = source[parent], target.setdefault(parent, {})
-        target[leaf] = source[leaf]
-    return yaml.safe_dump(kept, sort_keys=False)
+    :raises BadInput: if the text is not YAML, or no mapping.
+    """
+    try:
+        values = parse_yaml(text) or {}
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise BadInput(f"{path}/{FILE} is not YAML: {said}", f"correct {path}/{FILE} and commit it") from error
+    if not isinstance(values, Mapping):
+        raise BadInput(f"{path}/{FILE} must be a mapping of names to values", f"correct {path}/{FILE} and commit it")
+    return values
+
+
+def _settable(schema: Mapping[str, Any] | None, values: Mapping[Any, Any]) -> list[KeyPath]:
+    """The paths of what may be overridden: the schema's parameters, and what the file has within one that is a mapping."""
+    here = list(_paths(values))
+    if schema is None:
+        return here
+    known: list[KeyPath] = list(schemas.leaves(schema))
+    return known + [path for path in here if any(path[:depth] in known for depth in range(1, len(path)))]
+
+
+def _located(overrides: Mapping[str, Any], settable: list[KeyPath], path: str) -> dict[KeyPath, Any]:
+    """Values by path instead of by name.
+
+    :raises BadInput: if a name is unknown, or stands for several parameters.
+    """
+    known = named(settable)
+    for name in sorted(overrides):
+        if name in known:
+            continue
+        if [dotted(keys) for keys in settable].count(name) > 1:
+            raise BadInput(
+                f"{name!r} stands for several parameters, so none can be overridden by it",
+                f"rename one of them in {path}/{FILE} and commit it",
+            )
+        near = difflib.get_close_matches(name, known, 3) or sorted(known)[:8]
+        raise BadInput(f"unknown parameter {name!r}", f"use one of {', '.join(near)} (see {path}/{FILE})")
+    return {known[name]: value for name, value in overrides.items()}
+
+
+def _with(text: str, overrides: Mapping[KeyPath, Any], path: str) -> str:
+    """A params.yaml with values set, the rest of its text kept.
+
+    What is set in a mapping with an anchor reaches its aliases, as an edit of the file would; what is set in an alias
+    stays there.
+    """
+    yaml, out = yamltext.reader(), io.StringIO()
+    values = yaml.load(text)
+    if values is None:
+        values = {}
+    defined: dict[int, KeyPath] = {}
+    _define(values, (), defined)
+    for keys, value in sorted(overrides.items(), key=lambda item: list(map(str, item[0]))):
+        part = values
+        for depth, step in enumerate(keys[:-1], start=1):
+            key = _own(part, step)
+            below = yamltext.value_of(part.get(key))
+            if below is None:
+                part[key] = {}
+            elif not isinstance(below, MutableMapping):
+                raise BadInput(
+                    f"{dotted(keys)} cannot be set: {dotted(keys[:depth])} is {shown(below)}, not a mapping",
+                    f"correct {path}/{FILE} and commit it",
+                )
+            elif defined.get(id(below)) not in (None, tuple(map(key_text, keys[:depth]))):
+                part[key] = yamltext.bare(below, below)
+            part = part[key]
+        part[_own(part, keys[-1])] = yamltext.unmistakable(value)
+    yaml.dump(values, out)
+    return out.getvalue()
+
+
+def _define(values: Mapping[Any, Any], above: KeyPath, found: dict[int, KeyPath]) -> None:
+    """Note where each mapping stands first, by its id: an alias is the same object at another place."""
+    for key, part in values.items():
+        if isinstance(part, Mapping) and id(part) not in found:
+            found[id(part)] = (*above, key_text(yamltext.value_of(key)))
+            _define(part, found[id(part)], found)
+
+
+def _own(part: Mapping[Any, Any], step: Any) -> Any:
+    """The key of a mapping that a schema, which has only text, calls ``step``."""
+    return step if step in part else next((key for key in part if key_text(yamltext.value_of(key)) == step), step)
 
 
 def flat(text: str) -> dict[str, Any]:
-    """Every value of a params file by its dotted name."""
-    import yaml
+    """Every value of a params.yaml by its dotted name, as DVC reads it.
 
-    values = yaml.safe_load(text) or {}
-    return {name: _value(values, name) for name in _names(values)}
+    :raises BadInput: if the text is not a params.yaml.
+    """
+    return flat_values(_values(text, "."))
+
+
+def flat_values(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Every value of nested mappings by its dotted name."""
+    found = {}
+    for name, keys in named(_paths(values)).items():
+        value: Any = values
+        for key in keys:
+            value = value[key]
+        found[name] = value
+    return found
+
+
+def _paths(values: Mapping[Any, Any], above: KeyPath = ()) -> Iterator[KeyPath]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _paths(value, (*above, key))
+        else:
+            yield (*above, key)
+
+
+def named(paths: Iterable[KeyPath]) -> dict[str, KeyPath]:
+    """Paths by their dotted names; those that would share one (``a.b`` and ``"a.b"``) with their keys in quotes."""
+    every = list(dict.fromkeys(paths))
+    times = Counter(map(dotted, every))
+    return {dotted(path) if times[dotted(path)] == 1 else ".".join(map(_quoted, path)): path for path in every}
+
+
+def dotted(path: KeyPath) -> str:
+    """A parameter's name: its keys, divided by dots."""
+    return ".".join(map(key_text, path))
+
+
+def key_text(key: Any) -> str:
+    """A key of a mapping as YAML writes it: ``true``, ``null``, ``2026``."""
+    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def _quoted(key: Any) -> str:
+    return json.dumps(key, ensure_ascii=False) if isinstance(key, str) else key_text(key)
+
+
+def as_json(value: Any) -> Any:
+    """A value with what JSON does not have (keys that are not text, dates) as YAML writes it."""
+    if isinstance(value, Mapping):
+        return {key_text(key): as_json(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [as_json(part) for part in value]
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def shown(value: Any) -> str:
     """A parameter's value as people write it; a null leaves it to the stage, which says what it took."""
-    return "default" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _value(values: Mapping[str, Any], name: str) -> Any:
-    for part in name.split("."):
-        values = values[part]
-    return values
-
-
-def _names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    names: list[str] = []
-    for name, value in values.items():
-        names += _names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [f"{prefix}{name}"]
-    return names
+    return "default" if value is None else value if isinstance(value, str) else json.dumps(as_json(value))
 
 
 def _check(
@@ -142,81 +256,25 @@ def _check(
 
     :param before: the values without the overrides.
     """
-    from jsonschema import Draft202012Validator
-
-    known, wrong, right = leaves(schema), [], dict(overrides)
-    for error in sorted(Draft202012Validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))):
-        name = ".".join(str(step) for step in error.path)
-        if name not in known:
-            wrong.append(f"{name or FILE}: {error.message}")
+    known, wrong, right = schemas.leaves(schema), [], dict(overrides)
+    for keys, message, value in schemas.errors(schema, values):
+        name = dotted(keys)
+        if keys not in known:
+            wrong.append(f"{name or FILE}: {message}")
             continue
-        wrong.append(f"{name} cannot be {_as_typed(error.instance)} (allowed: {allowed(known[name])})")
+        wrong.append(f"{name} cannot be {as_typed(value)} (allowed: {schemas.allowed(known[keys])})")
         if name in overrides:
-            right[name] = _nearest(known[name], error.instance, before.get(name))
+            right[name] = _nearest(schema, known[keys], value, before.get(name))
     if wrong:
-        settings = " ".join(f"{name}={_as_typed(value)}" for name, value in sorted(right.items()))
+        settings = " ".join(f"{name}={as_typed(value)}" for name, value in sorted(right.items()))
         mend = f'make run PARAMS="{settings}"' if right != overrides else f"correct {path}/{FILE} and commit it"
         raise BadInput("; ".join(dict.fromkeys(wrong)), f"{mend}   (all of them: {path}/{SCHEMA})")
 
 
-def _nearest(leaf: Mapping[str, Any], value: Any, before: Any) -> Any:
+def _nearest(schema: Mapping[str, Any], leaf: schemas.Leaf, value: Any, before: Any) -> Any:
     """A value that is allowed: the end of the range that ``value`` is beyond, else what it was before."""
-    from jsonschema import Draft202012Validator
-
     low, high = leaf.get("minimum"), leaf.get("maximum")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     beyond = high if is_number and high is not None and value > high else low if is_number else None
     candidates = (beyond, before, leaf.get("default"), low, high, *leaf.get("enum", ()))
-    return next((c for c in candidates if c is not None and Draft202012Validator(leaf).is_valid(c)), before)
-
-
-def _as_typed(value: Any) -> str:
-    """A value as people write it behind ``NAME=``."""
-    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-
-
-_KINDS = {
-    "integer": "integer",
-    "number": "number",
-    "string": "text",
-    "boolean": "true or false",
-    "array": "list",
-    "null": "null",
-}
-"""JSON Schema's types, in words."""
-
-
-def kinds(leaf: Mapping[str, Any]) -> list[str]:
-    """JSON Schema's names of the types that a parameter may have."""
-    found = leaf.get("type", [])
-    return [found] if isinstance(found, str) else list(found)
-
-
-def allowed(leaf: Mapping[str, Any]) -> str:
-    """What a parameter may be, in words: ``integer or null, 1 to 10000``."""
-    if "enum" in leaf:
-        of_what = f"one of {', '.join(_as_typed(value) for value in leaf['enum'])}"
-    else:
-        of_what = " or ".join(_KINDS.get(kind, kind) for kind in kinds(leaf)) or "any value"
-    like = f"like {leaf['pattern']}" if "pattern" in leaf else ""
-    multiple = f"a multiple of {leaf['multipleOf']}" if "multipleOf" in leaf else ""
-    return ", ".join(filter(None, [of_what, _range(leaf), multiple, like]))
-
-
-def about(leaf: Mapping[str, Any]) -> str:
-    """One parameter in a sentence or two: what it is, its type, range or choices, and its default."""
-    words = [f"{str(leaf.get('description', '')).rstrip('.')}."] if leaf.get("description") else []
-    words.append(f"{allowed(leaf)[0].upper()}{allowed(leaf)[1:]}.")
-    default = f" (default {json.dumps(leaf['default'])})" if "default" in leaf else ""
-    # A switch cannot show that it says nothing.
-    left = "Never touched" if "boolean" in kinds(leaf) and "enum" not in leaf else "Empty"
-    return " ".join([*words, f"{left}: what the revision says{default}."])
-
-
-def _range(schema: Mapping[str, Any]) -> str:
-    """The range, in words; empty where there is none."""
-    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
-    least = str(low) if low is not None else f"more than {above}" if above is not None else ""
-    most = str(high) if high is not None else f"less than {below}" if below is not None else ""
-    return f"{least} to {most}" if least or most else ""
+    return next((c for c in candidates if c is not None and schemas.is_valid(schema, leaf, c)), before)

@@ -92,7 +92,7 @@ class Stage:
     """The folder the command starts in, relative to the pipeline's."""
     deps: tuple[str, ...] = ()
     params: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Parameter file → declared keys."""
+    """Parameter file, relative to the pipeline's folder → declared keys; none: the whole file."""
     outs: tuple[Out, ...] = ()
     upstream: tuple[str, ...] = ()
     """Names of the stages whose outputs it reads, sorted."""

@@ -15,7 +15,7 @@ from reprise.errors import BadInput, RepriseError
 from reprise.folders import clear, task_folder
 from reprise.machine import image
 from reprise.messages import Champion, Entry, Opened
-from reprise.pipeline import manifest, params
+from reprise.pipeline import manifest, paramfiles, params
 from reprise.pipeline.stages import Pipeline
 from reprise.run import champion, products, relisted
 from reprise.run.plan import plan
@@ -81,7 +81,8 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
     _refuse_filtered(workspace, pipeline)
     products.check_artifacts(workspace.folder, pipeline)
     text = params.apply(workspace.folder, request.overrides, request.pipeline)
-    (workspace.folder / params.FILE).write_text(text)
+    params.write_text(workspace.folder, text)
+    paramfiles.check(workspace.folder, request.pipeline, pipeline.stages)
     differs = _list_inbox(settings, request, workspace, pipeline) if pipeline.reads_inbox else {}
     images = {stage.name: stage.meta.image or image.image_name(workspace.path) for stage in pipeline.stages}
     for name in sorted(set(images.values())):

@@ -36,7 +36,7 @@ def record(
     folder = task_folder(settings, request.dag_id, request.run_id, "record")
     try:
         workspace = Workspace.create(settings, folder, request.pipeline, opened["revision"])
-        (workspace.folder / params.FILE).write_text(opened["params"])
+        params.write_text(workspace.folder, opened["params"])
         if opened["listing"]:
             workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
         if opened["champion"]:

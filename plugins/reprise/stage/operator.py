@@ -138,7 +138,7 @@ class StageOperator(DockerOperator):
         seconds: dict[str, float] = {}
         with _timed(seconds, "pull"):
             workspace = Workspace.create(settings, self.work / "clone", self.pipeline.path, opened["revision"])
-            (workspace.folder / params.FILE).write_text(opened["params"])
+            params.write_text(workspace.folder, opened["params"])
             if opened["listing"]:
                 workspace.get(opened["listing"], workspace.folder / manifest.LISTING)
             if opened["champion"] and stage.meta.champion:

@@ -12,7 +12,7 @@ from docker.types import Mount
 
 from reprise import untrusted
 from reprise.errors import RepriseError
-from reprise.pipeline.params import declared_only
+from reprise.pipeline import paramfiles
 from reprise.pipeline.stages import Stage
 from reprise.untrusted import Limits, Refused
 from reprise.workspace import Workspace
@@ -60,7 +60,9 @@ class Sandbox:
                 point.parent.mkdir(parents=True, exist_ok=True)
                 point.touch()
         for file, keys in stage.params.items():
-            (folder / file).write_text(declared_only((workspace.folder / file).read_text(), keys))
+            place = Path(os.path.normpath(folder / file))  # the stage's wdir need not be there yet
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(paramfiles.reduced(workspace.folder / file, keys))
         for out in stage.outs:
             (folder / out.path).parent.mkdir(parents=True, exist_ok=True)
         return cls(path, live, workspace, stage, shown or {})

@@ -37,6 +37,8 @@ _NOT_NOW = (408, 429)
 _PROXIED = "mlflow-artifacts:/"
 _PARAMS_AT_ONCE = 100
 """As many as MLflow takes in one request."""
+_MOST_VALUE = 6000
+"""Characters of a parameter's value that MLflow takes."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -163,7 +165,7 @@ class Tracker:
 
     def _params(self, run: str, params: Mapping[str, str]) -> None:
         """Log parameters. One that the server refuses is left out with a warning: the run is worth more."""
-        pairs = _pairs(params)
+        pairs = _pairs({name: _cut(value) for name, value in params.items()})
         for start in range(0, len(pairs), _PARAMS_AT_ONCE):
             batch = pairs[start : start + _PARAMS_AT_ONCE]
             try:
@@ -334,6 +336,10 @@ def now() -> int:
 
 def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"key": allowed(key), "value": str(value)} for key, value in sorted(values.items())]
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _MOST_VALUE else f"{value[: _MOST_VALUE - 1]}…"
 
 
 def _quoted(text: str) -> str:

@@ -191,7 +191,7 @@ def why_ran(entry: Entry, old: Entry | None) -> str:
     changed = [d.path for d in _data(entry.get("deps", ()), old.get("deps", ())) if d.change != "same"]
     gone = sorted({d["path"] for d in old.get("deps", ())} - {d["path"] for d in entry.get("deps", ())})
     reasons += [f"{path} changed" for path in changed] + [f"{path} is no longer read" for path in gone]
-    now, then = (_flat({n: v for file in e.get("params", {}).values() for n, v in file.items()}) for e in (entry, old))
+    now, then = _recorded_params(entry), _recorded_params(old)
     reasons += [
         f"{name} {params.shown(then[name]) if name in then else 'unset'}"
         f" → {params.shown(now[name]) if name in now else 'unset'}"
@@ -201,11 +201,13 @@ def why_ran(entry: Entry, old: Entry | None) -> str:
     return "; ".join(reasons) or "asked to run again, or its earlier result was lost"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+def _recorded_params(entry: Entry) -> dict[str, Any]:
+    """A lock entry's parameters by their dotted names; those of other files than params.yaml as ``FILE:NAME``."""
+    return {
+        name if file == params.FILE else f"{file}:{name}": value
+        for file, values in entry.get("params", {}).items()
+        for name, value in params.flat_values(values).items()
+    }
 
 
 def _data(items: Iterable[Mapping[str, Any]], old: Iterable[Mapping[str, Any]]) -> list[Data]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from reprise.messages import Done
-from reprise.pipeline.params import about
+from reprise.pipeline.schema import about
 from reprise.pipeline.stages import Artifact, Out, Pipeline, Stage
 from reprise.ui.runview import Facts, Task, changed_params, environment, gist, outputs, stage_rows, why_ran
 
@@ -132,3 +132,9 @@ def test_a_fields_help_says_type_range_choices_and_default() -> None:
     assert about({"type": "boolean", "default": True}).startswith("True or false. Never touched: ")
     empty = {"type": ["integer", "null"], "minimum": 32, "maximum": 512, "multipleOf": 16, "default": None}
     assert about(empty).startswith("Integer or null, 32 to 512, a multiple of 16. Empty: ")
+
+
+def test_two_parameter_files_may_have_the_same_key_and_infinity_is_itself() -> None:
+    old = {**entry(), "params": {"params.yaml": {"lr": 1, "m": {"1": "inf"}}, "sub/p.yaml": {"lr": 1}}}
+    new = {**entry(), "params": {"params.yaml": {"lr": 1, "m": {"1": "inf"}}, "sub/p.yaml": {"lr": 2}}}
+    assert why_ran(new, old) == "sub/p.yaml:lr 1 → 2"
