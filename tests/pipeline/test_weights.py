@@ -93,14 +93,18 @@ def test_a_download_is_bounded_and_leaves_nothing(place: Path, server: str, monk
     assert list((place / "models").iterdir()) == []
 
 
-def test_what_is_fetched_is_the_published_network_without_its_classifier(place: Path, published: Path, server: str) -> None:
+def test_what_is_fetched_is_the_published_network_without_its_classifier(
+    place: Path, published: Path, server: str
+) -> None:
     from safetensors.torch import load_file
 
     kept = load_file(weights(place, pretrained="vggface2", url=server, sha256=sha256(published)))
     given = torch.load(published, weights_only=True)
     assert set(given) - set(kept) == {"logits.weight", "logits.bias"}
     assert all(torch.equal(value, given[name]) for name, value in kept.items())
-    with pytest.raises(SystemExit, match=rf"cannot be fetched: HTTP 404; name a place in weights.url that has a copy of {NAME}"):
+    with pytest.raises(
+        SystemExit, match=rf"cannot be fetched: HTTP 404; name a place in weights.url that has a copy of {NAME}"
+    ):
         weights(place, pretrained="vggface2", url=server.replace(NAME, "other.pt"))
 
 
