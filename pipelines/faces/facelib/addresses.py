@@ -52,7 +52,10 @@ def public_addresses(host: str, port: int | None) -> list[str]:
     found = [str(info[4][0]) for info in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)]
     if public := [address for address in dict.fromkeys(found) if is_public(address)]:
         return public
-    raise Missing("private_address", f"{host} is not on the public internet ({found[0]}); download.allow_private")
+    raise Missing(
+        "private_address",
+        f"{host} is at {found[0]}, not on the public internet; download.allow_private=true takes it all the same",
+    )
 
 
 class _Public(HTTPConnection):
@@ -106,7 +109,8 @@ class PublicOnly(HTTPAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        if select_proxy(request.url, proxies):  # type: ignore[no-untyped-call]
+        url = str(request.url)
+        if select_proxy(url, proxies):  # type: ignore[no-untyped-call]
             with suppress(OSError):
-                public_addresses(urlsplit(str(request.url)).hostname or "", None)
+                public_addresses(urlsplit(url).hostname or "", None)
         return super().send(request, stream, timeout, verify, cert, proxies)

@@ -4,6 +4,7 @@ import hashlib
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,9 +163,19 @@ def test_a_list_does_not_lead_to_this_machine_however_its_address_is_written(hos
     with web({"a": b"secret"}) as there:
         missing = refused(f"http://{host}:{there.server_port}/a", allow_private=False)
         assert missing.reason == "private_address" and "download.allow_private" in missing.detail
-        assert there.connected == 0
+        tls = refused(f"https://{host}:{there.server_port}/a", allow_private=False)
+        assert (tls.reason, there.connected) == ("private_address", 0)
         if ":" not in host:
             assert fetcher().fetch(f"http://{host}:{there.server_port}/a")[0] == b"secret"
+
+
+def test_a_certificate_is_asked_for_by_the_name_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        hello = pool.submit(lambda: server.accept()[0].recv(4096))
+        url = f"https://localhost:{server.getsockname()[1]}/a"
+        assert refused(url, allow_private=False, retries=0).reason == "unreachable"
+        assert b"localhost" in hello.result()
 
 
 def test_a_redirect_does_not_lead_where_the_list_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
