@@ -1,7 +1,7 @@
 """download: take the photographs that source.json names out of the inbox, or fetch those that it names by URL.
 
 in   source.json (listing by arrival date), $INBOX (a folder or URL; only read)
-     $SCRATCH (a folder; optional): keeps what was fetched from the web, for the next try after a break
+     $SCRATCH (a folder; optional): keeps what was fetched from the web, for the next try of the same run
 out  data/photos/PARTITION.parquet, data/rejects/download/PARTITION.parquet
 
 A file that is gone, changed, empty or too large since it was listed is a row among the rejects, and so is one that
@@ -9,7 +9,6 @@ the web does not give, or that a list names for two people.
 """
 
 import argparse
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -40,6 +39,7 @@ def taker(params: Params) -> Take:
         params.retries,
         params.backoff,
         params.rate,
+        params.allow_private,
         Path(scratch) if scratch else None,
     )
     opened = cache(inbox.open_inbox)
@@ -47,11 +47,7 @@ def taker(params: Params) -> Take:
     def take(entry: inbox.Entry) -> tuple[bytes, str]:
         if not entry.url:
             return inbox.take(opened(), entry, params.max_bytes)
-        data = fetcher.fetch(entry.url)
-        sha256 = hashlib.sha256(data).hexdigest()
-        if entry.sha256 not in (None, sha256):
-            raise inbox.Missing("changed", "other bytes than the list says")
-        return data, sha256
+        return fetcher.fetch(entry.url, entry.sha256)
 
     return take
 

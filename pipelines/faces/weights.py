@@ -1,15 +1,15 @@
 """weights: published weights to start the training from, where params.yaml asks for them.
 
-in   section `weights` of params.yaml; the file from $INBOX/.weights/FILE where it lies there, else from the network
+in   section `weights` of params.yaml; the file from facenet-pytorch's release, or from weights.url
 out  models/pretrained.safetensors  the network's weights; an empty file where none are asked for
 
-The files are facenet-pytorch's: 20180402-114759-vggface2.pt and 20180408-102900-casia-webface.pt. Without a network,
-put the one you want into the folder `.weights` of the inbox (hidden: no photographs are looked for there).
+The files are facenet-pytorch's: 20180402-114759-vggface2.pt and 20180408-102900-casia-webface.pt. Without internet
+access, serve a copy to containers and name it: python3 -m http.server --bind 172.17.0.1 8000, and
+weights.url=http://172.17.0.1:8000/20180402-114759-vggface2.pt
 """
 
 import argparse
 import hashlib
-import os
 import pickle
 import tempfile
 from pathlib import Path
@@ -44,19 +44,15 @@ FILES = {
 
 
 def obtain(params: Params, folder: Path) -> Path:
-    """The published file, from the inbox or fetched into `folder`, checked. SystemExit where there is none, or another."""
+    """The published file, fetched into `folder` and checked. SystemExit where there is none, or another."""
     published = FILES[params.pretrained]
-    offline = Path(os.environ.get("INBOX", "inbox")) / ".weights" / published.name
-    if offline.is_file():
-        check(offline, str(offline), published, params.sha256)
-        return offline
     url, file = params.url or f"{RELEASE}/{published.name}", folder / published.name
     try:
         transfer.fetch(url, file, "weights", MAX_BYTES)
     except requests.RequestException as error:
         raise SystemExit(
-            f"weights: {url} cannot be fetched: {transfer.short(error)}; put {published.name} into the folder .weights"
-            " of the inbox, or name another place in weights.url"
+            f"weights: {url} cannot be fetched: {transfer.short(error)}; name a place in weights.url that has a copy of"
+            f" {published.name} and that containers reach"
         ) from error
     check(file, url, published, params.sha256)
     return file

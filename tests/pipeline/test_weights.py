@@ -1,4 +1,4 @@
-"""Published weights: from the inbox or the network, checked, converted; and a training that starts from them."""
+"""Published weights: from the network, checked, converted; and a training that starts from them."""
 
 import hashlib
 import importlib
@@ -34,9 +34,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("INBOX", str(tmp_path / "inbox"))
     monkeypatch.setattr(sys, "argv", ["weights.py"])
-    (tmp_path / "inbox" / ".weights").mkdir(parents=True)
     return tmp_path
 
 
@@ -63,55 +61,54 @@ def test_none_asked_for_leaves_an_empty_file(place: Path) -> None:
     assert weights(place, pretrained="none").read_bytes() == b""
 
 
-def test_an_offline_copy_is_taken_and_one_of_other_content_refused(
-    place: Path, published: Path, capsys: pytest.CaptureFixture[str]
+def test_a_file_of_other_content_than_asked_for_is_refused(
+    place: Path, published: Path, server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in (NAME, OTHER):
-        (place / "inbox" / ".weights" / name).write_bytes(published.read_bytes())
-    first = weights(place, pretrained="casia-webface").read_bytes()
+    first = weights(place, pretrained="casia-webface", url=server).read_bytes()
     printed = capsys.readouterr().out
     assert f"sha256 {sha256(published)}\n" in printed and "no checksum of it is known" in printed
-    assert weights(place, pretrained="vggface2", sha256=sha256(published)).read_bytes() == first
+    assert weights(place, pretrained="vggface2", url=server, sha256=sha256(published)).read_bytes() == first
     assert "no checksum" not in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"\.weights/.* has sha256 .*, weights.sha256 is 0{64}"):
-        weights(place, pretrained="vggface2", sha256="0" * 64)
+    with pytest.raises(SystemExit, match=rf"{server} has sha256 .*, weights.sha256 is 0{{64}}"):
+        weights(place, pretrained="vggface2", url=server, sha256="0" * 64)
 
 
 def test_vggface2_is_what_everybody_knows_it_by(
     place: Path, published: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a mirror and from a copy on disk alike; no file that we have made can have the known checksum."""
+    """No file that we have made can have the known checksum."""
     refused = f"has sha256 {sha256(published)}, {NAME} has {KNOWN}: .* set weights.sha256"
     with pytest.raises(SystemExit, match=f"{server} {refused}"):
         weights(place, pretrained="vggface2", url=server)
-    (place / "inbox" / ".weights" / NAME).write_bytes(published.read_bytes())
-    with pytest.raises(SystemExit, match=rf"\.weights/{NAME} {refused}"):
-        weights(place, pretrained="vggface2")
     stage = importlib.import_module("weights")
     monkeypatch.setitem(stage.FILES, "vggface2", stage.Published(NAME, sha256(published)))
-    assert weights(place, pretrained="vggface2").stat().st_size > 1_000_000
+    assert weights(place, pretrained="vggface2", url=server).stat().st_size > 1_000_000
 
 
 def test_a_download_is_bounded_and_leaves_nothing(place: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("weights"), "MAX_BYTES", 1000)
     with pytest.raises(SystemExit, match="cannot be fetched: larger than the allowed 1,000 bytes"):
         weights(place, pretrained="vggface2", url=server)
-    assert sorted(path.name for path in place.iterdir()) == ["inbox", "models", "params.yaml"]
+    assert sorted(path.name for path in place.iterdir()) == ["models", "params.yaml"]
     assert list((place / "models").iterdir()) == []
 
 
-def test_the_network_is_asked_where_there_is_no_copy(place: Path, published: Path, server: str) -> None:
+def test_what_is_fetched_is_the_published_network_without_its_classifier(
+    place: Path, published: Path, server: str
+) -> None:
     from safetensors.torch import load_file
 
     kept = load_file(weights(place, pretrained="vggface2", url=server, sha256=sha256(published)))
     given = torch.load(published, weights_only=True)
     assert set(given) - set(kept) == {"logits.weight", "logits.bias"}
     assert all(torch.equal(value, given[name]) for name, value in kept.items())
-    with pytest.raises(SystemExit, match=rf"cannot be fetched: HTTP 404; put {NAME} into the folder \.weights"):
+    with pytest.raises(
+        SystemExit, match=rf"cannot be fetched: HTTP 404; name a place in weights.url that has a copy of {NAME}"
+    ):
         weights(place, pretrained="vggface2", url=server.replace(NAME, "other.pt"))
 
 
-def test_a_file_that_would_run_code_is_refused(place: Path) -> None:
+def test_a_file_that_would_run_code_is_refused(place: Path, published: Path, server: str) -> None:
     import pickle
 
     class Trap:
@@ -119,9 +116,9 @@ def test_a_file_that_would_run_code_is_refused(place: Path) -> None:
             return (exec, ("raise SystemExit('the trap ran')",))
 
     for content in (pickle.dumps(Trap()), b"<html>not found</html>", b""):
-        (place / "inbox" / ".weights" / OTHER).write_bytes(content)
+        (published.parent / OTHER).write_bytes(content)
         with pytest.raises(SystemExit, match="weights: the file is no torch file of weights"):
-            weights(place, pretrained="casia-webface")
+            weights(place, pretrained="casia-webface", url=server.replace(NAME, OTHER))
 
 
 def test_a_network_starts_from_them_whatever_its_embedding(published: Path) -> None:

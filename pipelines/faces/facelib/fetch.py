@@ -18,6 +18,7 @@ import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Retry
 
+from facelib.addresses import PublicOnly
 from facelib.inbox import Missing
 
 Item = TypeVar("Item")
@@ -27,6 +28,8 @@ _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 """Answers after which another try may succeed."""
 _REASONS = {401: "forbidden", 403: "forbidden", 404: "not_found", 410: "not_found"}
 _CHUNK = 1 << 16
+_DIGEST = 64
+"""Letters of a SHA-256."""
 
 
 class Fetcher:
@@ -38,7 +41,8 @@ class Fetcher:
     :param retries: tries after the first.
     :param backoff: seconds before the second try; doubled for each one after it. A server's Retry-After counts more.
     :param rate: requests a second to one host.
-    :param scratch: folder that keeps what was fetched until the whole is done; None keeps nothing.
+    :param allow_private: also from addresses that are not on the public internet.
+    :param scratch: folder that keeps what was fetched for another try of the same run; None keeps nothing.
     """
 
     def __init__(
@@ -49,27 +53,38 @@ class Fetcher:
         retries: int,
         backoff: float,
         rate: float,
+        allow_private: bool,
         scratch: Path | None = None,
     ) -> None:
         self.max_bytes, self.timeout, self.max_seconds = max_bytes, timeout, max_seconds
-        self.retries, self.backoff, self.scratch = retries, backoff, scratch
+        self.retries, self.backoff = retries, backoff
+        self.allow_private, self.scratch = allow_private, scratch
         self._polite = _Turns(1 / rate)
         self._local = threading.local()
 
-    def fetch(self, url: str) -> bytes:
-        """The content of a URL.
+    def fetch(self, url: str, sha256: str | None = None) -> tuple[bytes, str]:
+        """The content of a URL and its SHA-256.
 
-        Raises Missing: not_found, forbidden, http_error, too_large, empty, timeout, unreachable.
+        :param sha256: the one it must have, if that is known; without it a web page is refused, which is what a login
+            or an access point answers in place of a file.
+
+        Raises Missing: not_found, forbidden, http_error, too_large, empty, timeout, unreachable, private_address,
+        changed, web_page.
         """
         kept = self.scratch / hashlib.sha256(url.encode()).hexdigest() if self.scratch else None
-        if kept and kept.is_file() and kept.stat().st_size <= self.max_bytes:
-            return kept.read_bytes()
+        if kept and (found := _kept(kept, self.max_bytes)) and sha256 in (None, found[1]):
+            return found
         data = self._get(url)
         if not data:
             raise Missing("empty", "the answer has no bytes")
+        digest = hashlib.sha256(data).hexdigest()
+        if sha256 not in (None, digest):
+            raise Missing("changed", "other bytes than the list says")
+        if not sha256 and _is_page(data):
+            raise Missing("web_page", "a web page came in place of the file")
         if kept:
-            _keep(kept, data)
-        return data
+            _keep(kept, data, digest)
+        return data, digest
 
     def _get(self, url: str) -> bytes:
         try:
@@ -125,6 +140,9 @@ class Fetcher:
         """A thread's own: requests does not promise that one may be shared."""
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
+            if not self.allow_private:
+                for scheme in ("http://", "https://"):
+                    self._local.session.mount(scheme, PublicOnly())
             self._local.session.headers["User-Agent"] = "reprise-download"
         return self._local.session  # type: ignore[no-any-return]
 
@@ -155,13 +173,30 @@ class _Turns:
         return left
 
 
-def _keep(file: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all. It only ever saves time: a full disk is no reason to fail."""
+def _is_page(data: bytes) -> bool:
+    """Whether it is HTML: no image begins as that does."""
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _keep(file: Path, data: bytes, digest: str) -> None:
+    """Put a file in place behind its digest, which tells a whole one from one that a crash cut off.
+
+    It only ever saves time: a full disk is no reason to fail.
+    """
     with suppress(OSError):
         handle, part = tempfile.mkstemp(dir=file.parent)
         with open(handle, "wb") as out:
-            out.write(data)
+            out.write(digest.encode() + data)
         os.replace(part, file)
+
+
+def _kept(file: Path, max_bytes: int) -> tuple[bytes, str] | None:
+    """What :func:`_keep` put there and its digest; None if there is none, or something else."""
+    if not file.is_file() or file.stat().st_size > max_bytes + _DIGEST:
+        return None
+    content = file.read_bytes()
+    digest, data = content[:_DIGEST].decode(errors="replace"), content[_DIGEST:]
+    return (data, digest) if hashlib.sha256(data).hexdigest() == digest else None
 
 
 def in_order(call: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

@@ -64,19 +64,25 @@ def obtain(archive: Archive, folder: Path, urls: Sequence[str] = ()) -> Path:
     why = []
     for url in urls or archive.urls:
         try:
-            transfer.fetch(url, part, "lfw", _MAX_BYTES)
-            break
+            if _fetched(archive, url, part):
+                return part.rename(file)
+            why.append(f"{url} gave another file, nothing of it is kept")
         except requests.RequestException as error:
-            why.append(f"{url}: {transfer.short(error)}")
-    else:
-        raise SystemExit(
-            f"{archive.name} cannot be fetched ({'; '.join(why)}); what has come is kept. Run this again, or put a copy"
-            f" of the archive ({_stated(archive)}) at {file.absolute()} and run this again"
-        )
-    if not _is(archive, part):
-        part.unlink()
-        raise SystemExit(f"{url} gave another file than {archive.name} ({_stated(archive)}); nothing of it is kept")
-    return part.rename(file)
+            why.append(f"{url}: {transfer.short(error)}, what has come is kept")
+    raise SystemExit(
+        f"{archive.name} cannot be fetched ({'; '.join(why)}). Run this again, or put a copy of the archive"
+        f" ({_stated(archive)}) at {file.absolute()} and run this again"
+    )
+
+
+def _fetched(archive: Archive, url: str, part: Path) -> bool:
+    """Whether `part` has become the archive. What it began with may be of another file: then all is fetched anew."""
+    begun = part.exists()
+    transfer.fetch(url, part, "lfw", _MAX_BYTES)
+    if _is(archive, part):
+        return True
+    part.unlink()
+    return begun and _fetched(archive, url, part)
 
 
 def _is(archive: Archive, file: Path) -> bool:

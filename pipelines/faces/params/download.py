@@ -21,3 +21,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
         0.5, ge=0, le=600, description="Web: wait before the second try, s; twice as long before each one after it"
     )
     rate: float = Field(10, gt=0, le=10_000, description="Web: most requests to one host, a second")
+    allow_private: bool = Field(
+        False,
+        description="Web: also from addresses that are not on the public internet, such as a server of your own network",
+    )

@@ -20,5 +20,5 @@ class Params(BaseModel, extra="forbid", frozen=True):
     url: str = Field(
         "",
         pattern="^(https?://.+)?$",
-        description="Where to fetch the file; empty: facenet-pytorch's release on GitHub",
+        description="Where to fetch the file, such as a server of your own; empty: facenet-pytorch's release on GitHub",
     )

@@ -14,13 +14,10 @@ from uuid import uuid4
 
 from reprise.errors import BadInput
 from reprise.folders import slug
-from reprise.pipeline.stages import Artifact, Meta, Out, Pipeline, Stage
+from reprise.pipeline.stages import INBOX, LISTING, Artifact, Meta, Out, Pipeline, Stage
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
-
-LISTING = "source.json"
-"""What ``open`` finds in the inbox: the one file beside dvc.yaml that holds data, not definitions."""
 
 CHAMPION = "champion"
 """The folder in which the comparing stage finds the model in use: ``champion.json`` and the model's file."""
@@ -103,6 +100,7 @@ def _read(root: Path, path: str) -> tuple[Pipeline, set[str]]:
         for name, a in declared.items()
     )
     pipeline = Pipeline(path, tuple(stages[name] for name in order), tuple(artifacts))
+    _check_inbox(pipeline)
     _check_partitioned(pipeline)
     _check_champion(pipeline)
     _check_params(pipeline)
@@ -117,15 +115,30 @@ def _sources(stages: Iterable["PipelineStage"], folder: Path) -> set[str]:
     return {os.path.relpath(os.path.abspath(name), folder) for name in found}
 
 
+def _check_inbox(pipeline: Pipeline) -> None:
+    """The listing comes from ``open``, and only who reads it needs what the inbox needs."""
+    for stage in pipeline.stages:
+        if LISTING in {out.path for out in stage.outs}:
+            raise BadInput(
+                f"stage {stage.name} writes {LISTING}, which is the name of the inbox's listing",
+                "give its output another name",
+            )
+        if stage.meta.network == INBOX and not stage.reads_inbox:
+            raise BadInput(
+                f"stage {stage.name} has the network of the inbox, but does not read the inbox",
+                f"add {LISTING} to its deps, or name a Docker network: meta: {{network: bridge}}",
+            )
+
+
 def _check_partitioned(pipeline: Pipeline) -> None:
     """Partitions come from somewhere."""
     for stage in (s for s in pipeline.stages if s.meta.partitioned):
         if stage.wdir != ".":
             raise BadInput(f"stage {stage.name} is partitioned and has a wdir", "drop wdir; put `cd` into its cmd")
-        if not stage.meta.source and not pipeline.partitioned_deps(stage):
+        if not stage.reads_inbox and not pipeline.partitioned_deps(stage):
             raise BadInput(
                 f"stage {stage.name} is partitioned, but reads nothing that has partitions",
-                "depend on the output of a partitioned stage, or drop `partitioned` from its meta",
+                f"depend on {LISTING} or the output of a partitioned stage, or drop `partitioned` from its meta",
             )
 
 

@@ -14,6 +14,12 @@ _LONGEST = 200
 _ORDINARY = re.compile(rf"(?!.{{{_LONGEST}}})(?!.*--)(?!.*-@)(?!.*@-)[A-Za-z0-9_.-]+(@[A-Za-z0-9_.-]+)?")
 """Names of stages that tasks bear as they are, or with ``foreach``'s ``@`` as ``--``."""
 
+LISTING = "source.json"
+"""What ``open`` finds in the inbox: the one file beside dvc.yaml that holds data, not definitions."""
+
+INBOX = "inbox"
+"""As a stage's network: what the run's inbox needs."""
+
 
 @dataclass(frozen=True)
 class Meta:
@@ -30,13 +36,12 @@ class Meta:
     retries: int = 2
     """Tries after one that was killed or lost. A stage that fails by itself is not tried again."""
     network: str | None = None
-    """Docker network; by default none, and the bridge for a source stage."""
+    """Docker network, such as ``bridge``; by default the container has none. ``inbox``: the bridge if the run's inbox
+    is not a folder of this machine or lists URLs, else none."""
     image: str | None = None
     """Docker image; by default the one built from docker/ at the run's revision."""
     memory: str | None = None
     """Memory limit of the container, such as ``8g``."""
-    source: bool = False
-    """Reads the inbox: the only kind of stage that sees the world."""
     champion: str | None = None
     """Name of a model artifact: the stage compares it with the champion, which it finds in its folder ``champion``."""
     partitioned: bool = False
@@ -56,6 +61,8 @@ class Meta:
         unknown = sorted(set(meta or {}) - known)
         if unknown:
             raise BadInput(f"stage {stage}: unknown meta key {unknown[0]!r}", f"use one of {', '.join(sorted(known))}")
+        if not isinstance((meta or {}).get("network", ""), str):
+            raise BadInput(f"stage {stage}: network must be the name of a Docker network, or inbox", "correct dvc.yaml")
         named = (meta or {}).get("headline", [])
         if not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
             raise BadInput(f"stage {stage}: headline must be a list of names of metrics", "correct dvc.yaml")
@@ -100,6 +107,11 @@ class Stage:
     meta: Meta = Meta()
 
     @property
+    def reads_inbox(self) -> bool:
+        """Whether its container gets the inbox, and the connection to it: it depends on the listing."""
+        return LISTING in self.deps
+
+    @property
     def task_id(self) -> str:
         """The name with what Airflow does not allow (``foreach``'s ``@``) replaced; no two stages share one.
 
@@ -139,7 +151,7 @@ class Pipeline:
     @property
     def reads_inbox(self) -> bool:
         """Whether a run starts from a listing of an inbox."""
-        return any(stage.meta.source for stage in self.stages)
+        return any(stage.reads_inbox for stage in self.stages)
 
     @property
     def comparing(self) -> Stage | None:

@@ -6,7 +6,6 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +111,19 @@ def _refuse_filtered(workspace: Workspace, pipeline: Pipeline) -> None:
 def _list_inbox(settings: Settings, request: Request, workspace: Workspace, pipeline: Pipeline) -> relisted.Differences:
     """Write source.json, and find what of it is not as earlier runs took it."""
     place = request.inbox or settings.inbox
-    confined = any(stage.meta.source and stage.meta.network != "host" for stage in pipeline.stages)
+    networks = {stage.name: stage.meta.network for stage in pipeline.stages if stage.reads_inbox}
+    confined = set(networks.values()) != {"host"}
     if confined:
         connection.refuse_loopback(settings, inbox.split(place)[0])
     listing = inbox.look(settings, place, request.as_of, request.arrived)
     if confined:
-        entries = chain.from_iterable(listing["partitions"].values())
-        connection.refuse_loopback_urls(entry["url"] for entry in entries if "url" in entry)
+        connection.refuse_loopback_urls(inbox.urls(listing))
+    without = [name for name, network in networks.items() if network in (None, "none")]
+    if without and inbox.is_elsewhere(place, listing):
+        raise BadInput(
+            f"stage {without[0]} reads the inbox {place}, or what it lists, from elsewhere, and has no network",
+            f"give it what the inbox needs: meta: {{network: inbox}} in {pipeline.path}/dvc.yaml",
+        )
     (workspace.folder / manifest.LISTING).write_bytes(inbox.dump(listing))
     return relisted.since_records(settings, pipeline, place, listing, request.as_of)
 

@@ -13,7 +13,7 @@ from typing import Any
 from reprise.errors import BadInput
 from reprise.settings import Settings
 from reprise.sources import connection, filelist
-from reprise.sources.stores import File, Store, absolute, open_store
+from reprise.sources.stores import File, Store, absolute, is_local, open_store
 
 UNDATED = "undated"
 """The one partition of an inbox without dates, unless the run says when it arrived."""
@@ -102,6 +102,16 @@ def split(inbox: str) -> tuple[str, str]:
         return inbox, ""
     root, _, name = inbox.rpartition("/")
     return root, name
+
+
+def urls(listing: Listing) -> list[str]:
+    """What a listing names on the web."""
+    return [entry["url"] for entries in listing["partitions"].values() for entry in entries if "url" in entry]
+
+
+def is_elsewhere(inbox: str, listing: Listing) -> bool:
+    """Whether a network is needed to read what a listing of ``inbox`` names."""
+    return not is_local(split(inbox)[0]) or bool(urls(listing))
 
 
 def dump(listing: Listing) -> bytes:

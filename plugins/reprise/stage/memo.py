@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reprise.errors import RepriseError
 from reprise.lock import hash_inputs, lock_entry
 from reprise.messages import Entry
-from reprise.pipeline.manifest import LISTING
-from reprise.pipeline.stages import Pipeline, Stage, producers
+from reprise.pipeline.stages import LISTING, Pipeline, Stage, producers
 from reprise.sources import inbox
 from reprise.workspace import Workspace
 
@@ -83,7 +82,7 @@ class Division:
         for place in shown.values():
             place.mkdir(parents=True, exist_ok=True)
         self.workspace.link(files)
-        if self.stage.meta.source:
+        if self.stage.reads_inbox:
             listing = json.loads((self.workspace.folder / LISTING).read_text())
             listing["partitions"] = {name: listing["partitions"][name] for name in self.pending}
             shown[LISTING] = folder / LISTING
@@ -144,7 +143,7 @@ def divide_inputs(workspace: Workspace, pipeline: Pipeline, stage: Stage, entry:
         for file, md5 in workspace.files(hashes.pop(dep)).items():
             parts.setdefault(PurePosixPath(file).stem, {})[f"{dep}/{file}"] = md5
     base = {"cmd": entry["cmd"], "params": entry.get("params", {}), "outs": sorted(out.path for out in stage.outs)}
-    if stage.meta.source:
+    if stage.reads_inbox:
         listing = json.loads((workspace.folder / LISTING).read_text())
         for name, entries in listing.pop("partitions").items():
             parts.setdefault(name, {})[LISTING] = entries

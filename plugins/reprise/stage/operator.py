@@ -25,7 +25,7 @@ from reprise.errors import RepriseError
 from reprise.folders import clear, task_folder
 from reprise.messages import OPEN, PROBLEM, Done, Entry, Opened
 from reprise.pipeline import manifest, params
-from reprise.pipeline.stages import Pipeline, Stage, producers
+from reprise.pipeline.stages import INBOX, Pipeline, Stage, producers
 from reprise.run import champion, gate, metrics
 from reprise.run.plan import find_again
 from reprise.settings import load as load_settings
@@ -35,7 +35,7 @@ from reprise.stage.confinement import Confinement, Guard
 from reprise.stage.memo import Division, divide
 from reprise.stage.output import Output
 from reprise.stage.sandbox import LIVE, Sandbox
-from reprise.stage.source import Source
+from reprise.stage.source import Source, scratch_of
 from reprise.tracking.live import Live
 from reprise.tracking.mlflow_server import Tracker, run_key
 from reprise.tracking.outbox import Outbox
@@ -67,7 +67,7 @@ class StageOperator(DockerOperator):
             command=["/bin/sh", "-c", stage.cmd],
             mount_tmp_dir=False,
             auto_remove="force",
-            network_mode=stage.meta.network or ("bridge" if stage.meta.source else "none"),
+            network_mode="none" if stage.meta.network in (None, INBOX) else stage.meta.network,
             mem_limit=stage.meta.memory,
             shm_size=1024**3,
             log_opts_max_size="100m",  # Docker's own copy; the task's log has everything
@@ -204,7 +204,9 @@ class StageOperator(DockerOperator):
         self.image = opened["images"][self.stage.name]
         self.user = f"{os.getuid()}:{os.getgid()}"
         self.working_dir = os.path.normpath(f"{sandbox.working_dir}/{self.stage.wdir}")
-        source = self._open_source(opened)
+        source = self._open_source(sandbox, opened)
+        if source and self.stage.meta.network == INBOX:
+            self.network_mode = source.network
         self.mounts = sandbox.mounts() + (source.mounts if source else [])
         self.environment = {"HOME": "/tmp", "LIVE": LIVE, **(source.environment if source else {})}
         if checkpoints:
@@ -273,11 +275,12 @@ class StageOperator(DockerOperator):
             )
         return AirflowFailException(f"stage {self.stage.name} failed with exit code {code}; last lines:\n{last}")
 
-    def _open_source(self, opened: Opened) -> Source | None:
-        """The world, for a stage that may see it."""
-        if not (self.stage.meta.source and opened["inbox"] and opened["listing"] and self.work):
+    def _open_source(self, sandbox: Sandbox, opened: Opened) -> Source | None:
+        """The inbox, for a stage that reads it."""
+        if not (self.stage.reads_inbox and opened["inbox"] and self.work):
             return None
-        return Source.prepare(load_settings(), opened["inbox"], opened["listing"], self.work)
+        settings, listing = load_settings(), sandbox.source_of(manifest.LISTING)
+        return Source.prepare(settings, opened["inbox"], listing, self.work, scratch_of(settings, self.work))
 
     def _choose_device(self) -> str:
         """Ask Docker for the GPUs that the stage wants, where the host has any; say so where it has not."""

@@ -77,9 +77,12 @@ class Sandbox:
         binds = [Mount(REPO, str(self.path), "bind"), Mount(LIVE, str(self.live), "bind")]
         for dep in self.stage.deps:
             target = os.path.normpath(PurePosixPath(self.working_dir, dep))
-            source = str(self.shown.get(dep, self.workspace.folder / dep).resolve())
-            binds.append(Mount(target, source, "bind", read_only=True))
+            binds.append(Mount(target, str(self.source_of(dep).resolve()), "bind", read_only=True))
         return binds
+
+    def source_of(self, dep: str) -> Path:
+        """What the container sees as the dependency."""
+        return self.shown.get(dep, self.workspace.folder / dep)
 
     def collect(self) -> None:
         """Move what the stage wrote into the workspace. Call it when the container is gone: then nothing changes any more.

@@ -55,6 +55,16 @@ def test_after_a_break_it_goes_on_where_it_was(
         assert there.sent == [len(content) - 100]
 
 
+def test_what_does_not_belong_to_the_archive_is_not_gone_on_with(
+    archive: Archive, content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "lfw-funneled.tgz.part").write_bytes(b"<html>Welcome to the hotel</html>")
+    with web({"lfw.tgz": content, "other.tgz": b"x" * len(content)}) as there:
+        urls = [f"{there.url}/other.tgz", f"{there.url}/lfw.tgz"]
+        assert obtain(archive, tmp_path, urls).read_bytes() == content
+        assert there.asked == {"other.tgz": 2, "lfw.tgz": 1}, "another mirror is asked"
+
+
 def test_another_mirror_is_asked_where_one_fails(archive: Archive, content: bytes, tmp_path: Path) -> None:
     with web({"lfw.tgz": content}) as there:
         obtain(archive, tmp_path, [f"{there.url}/gone.tgz", f"{there.url}/lfw.tgz"])

@@ -28,6 +28,32 @@ def test_it_goes_on_after_a_break_and_a_busy_server_is_asked_again(tmp_path: Pat
             assert there.sent[-1] < len(CONTENT) or how == "busy"
 
 
+def test_it_goes_on_where_no_length_was_told_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(CONTENT[:100])
+    with web({"endless/file": CONTENT}) as there:
+        transfer.fetch(f"{there.url}/endless/file", tmp_path / "file", "test", len(CONTENT))
+        assert (tmp_path / "file").read_bytes() == CONTENT and there.sent == [len(CONTENT) - 100]
+
+
+@pytest.mark.parametrize("how", ["replaced", "tagged"])  # it shows by its length, or by its ETag
+def test_two_files_are_not_joined_into_one(tmp_path: Path, how: str) -> None:
+    """The server has another file after the break than before."""
+    with web({f"{how}/file": CONTENT}) as there:
+        transfer.fetch(f"{there.url}/{how}/file", tmp_path / "file", "test", 2 * len(CONTENT))
+        assert (tmp_path / "file").read_bytes() == CONTENT
+        assert there.asked.total() <= 3
+
+
+def test_what_is_longer_than_the_file_is_not_a_beginning_of_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"?" * (len(CONTENT) + 1))
+    with web({"file": CONTENT}) as there:
+        transfer.fetch(f"{there.url}/file", tmp_path / "file", "test", len(CONTENT))
+        assert (tmp_path / "file").read_bytes() == CONTENT
+        transfer.fetch(f"{there.url}/file", tmp_path / "file", "test", len(CONTENT))  # it is whole
+        assert (tmp_path / "file").read_bytes() == CONTENT
+        assert there.sent == [len(CONTENT)]
+
+
 def test_how_far_it_is_stands_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

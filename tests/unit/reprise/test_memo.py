@@ -286,7 +286,7 @@ def test_a_stage_that_writes_more_or_less_than_asked_is_told(tmp_path: Path, fil
 
 def test_partitions_come_from_somewhere(place: Path) -> None:
     definition = place / "origin/days/dvc.yaml"
-    definition.write_text(definition.read_text().replace("meta: {source: true, partitioned: true}", "meta: {}"))
+    definition.write_text(definition.read_text().replace("meta: {network: inbox, partitioned: true}", "meta: {}"))
     with pytest.raises(BadInput, match="count is partitioned, but reads nothing that has partitions"):
         manifest.read(place / "origin", "days")
     assert Meta.parse("s", {"partitioned": True}).partitioned

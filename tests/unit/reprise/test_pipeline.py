@@ -26,7 +26,7 @@ stages:
       params: [a.b]
       outs: ["made-${item}"]
       desc: Makes.
-      meta: {gpus: 1, source: true, headline: [auc, "tar_*"]}
+      meta: {gpus: 1, network: bridge, headline: [auc, "tar_*"]}
 artifacts:
   model: {path: made-x, type: model}
 """
@@ -53,8 +53,8 @@ def test_stages_come_in_order_with_templating_resolved(repo: Path) -> None:
     assert last.outs == (Out("m.json", "metric"), Out("p.csv", "plot"))
     made = pipeline.stages[0]
     assert (made.task_id, made.params, made.desc) == ("make--x", {"params.yaml": ("a.b",)}, "Makes.")
-    assert made.meta == Meta(gpus=1, source=True, headline=("auc", "tar_*"))
-    assert pipeline.reads_inbox
+    assert made.meta == Meta(gpus=1, network="bridge", headline=("auc", "tar_*"))
+    assert not pipeline.reads_inbox
     assert [(a.name, a.type) for a in pipeline.artifacts] == [("model", "model")]
 
 
@@ -100,6 +100,9 @@ def test_a_manifest_that_is_kept_needs_no_dvc(repo: Path, tmp_path: Path, monkey
         ('headline: [auc, "tar_*"]', "headline: auc", "headline must be a list of names"),
         ("deps: [made-x,", "deps: [made-x/part.txt,", "only a part of what make@x writes"),
         ("cmd: echo", "command: echo", "p/dvc.yaml"),
+        ("network: bridge", "network: true", "network must be the name of a Docker network, or inbox"),
+        ("network: bridge", "network: inbox", "make@x has the network of the inbox, but does not read the inbox"),
+        ("metrics: [m.json]", "metrics: [source.json]", "last writes source.json, .* name of the inbox's listing"),
     ],
 )
 def test_bad_definitions_are_refused(repo: Path, old: str, new: str, said: str) -> None:

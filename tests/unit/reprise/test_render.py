@@ -19,6 +19,15 @@ def test_a_dag_file_adds_tags_and_overrides_what_is_said_of_it(tmp_path: Path, m
     assert dag.task_dict["open"].retry_delay.total_seconds() == 5
 
 
+def test_who_has_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPRISE_VAR", str(tmp_path))
+    tasks = pipeline_dag("pipelines/faces").task_dict.values()
+    stages = {task.stage.name: task for task in tasks if hasattr(task, "stage")}
+    assert {name for name, task in stages.items() if task.network_mode != "none"} == {"weights"}
+    assert {name for name, task in stages.items() if task.stage.reads_inbox} == {"download"}
+    assert stages["download"].stage.meta.network == "inbox", "set when it is known what the inbox needs"
+
+
 def test_the_form_refuses_what_the_schema_does_and_has_words_for_nothing_chosen() -> None:
     epochs = _field("train.epochs", {"type": ["integer", "null"], "minimum": 1, "maximum": 10_000})
     assert not {"minimum", "maximum"} & set(epochs.schema)  # with them the form changes the value by itself
