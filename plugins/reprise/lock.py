@@ -1,7 +1,8 @@
 """What DVC says of a stage: its entry in dvc.lock, the hash that finds it again, and DVC's errors as ours."""
 
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reprise.errors import RepriseError
 from reprise.messages import Entry
 from reprise.pipeline.params import key_text
+from reprise.pipeline.stages import Stage, written
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
@@ -28,24 +30,48 @@ def fill(stage: "PipelineStage", entry: Entry) -> None:
             dep.save()
 
 
-def hash_inputs(stage: "PipelineStage", known: Mapping[str, Entry], producers: Mapping[str, str]) -> bool:
+def hash_inputs(
+    stage: "PipelineStage",
+    known: Mapping[str, Entry],
+    producers: Mapping[str, Stage],
+    tracked: Callable[[str], Any] = lambda path: None,
+) -> bool:
     """Set the hashes of a stage's dependencies: its files' own, and ``known`` entries' for other stages' outputs.
 
-    :param producers: dependency path as written in dvc.yaml → the stage that writes it.
+    :param producers: dependency path, relative to the pipeline's folder → the stage that writes it.
+    :param tracked: the output of a ``.dvc`` file that is at a path, if there is one.
     :returns: False where an output that it reads is not known yet.
     :raises RepriseError: where a file or parameter that it depends on is not there.
     """
-    if any(producer not in known for producer in producers.values()):
+    if any(producer.name not in known for producer in producers.values()):
         return False
-    outs = {out["path"]: out for producer in producers.values() for out in known[producer]["outs"]}
+    outs: dict[str, Any] = {}
+    for producer in producers.values():
+        outs |= written(producer, known[producer.name])
     with as_ours(f"stage {stage.addressing}", "correct deps and params in dvc.yaml, or commit what they name"):
         for dep in stage.deps:
-            if dep.def_path not in producers:
-                dep.save()
+            if _below(stage, dep.def_path) not in producers:
+                _hash(dep, tracked)
     lock = lock_entry(stage)
-    lock["deps"] = [outs.get(dep["path"], dep) if dep["path"] in producers else dep for dep in lock["deps"]]
+    if "deps" in lock:
+        found = ((dep, outs.get(_below(stage, dep["path"]))) for dep in lock["deps"])
+        lock["deps"] = [{**out, "path": dep["path"]} if out else dep for dep, out in found]
     fill(stage, lock)
     return all(path in outs for path in producers)
+
+
+def _below(stage: "PipelineStage", path: str) -> str:
+    """A path that a stage names, relative to its pipeline's folder instead of to its own."""
+    return os.path.relpath(os.path.join(stage.wdir, path), os.path.dirname(stage.path))
+
+
+def _hash(dep: Any, tracked: Callable[[str], Any]) -> None:
+    """Set a dependency's own hash: its file's, or what a ``.dvc`` file says of one that is not on this disk."""
+    known = None if dep.protocol == "local" and os.path.lexists(dep.fs_path) else tracked(str(dep.fs_path))
+    if known:
+        dep.hash_info, dep.meta = known.hash_info, known.meta
+    else:
+        dep.save()
 
 
 def lock_entry(stage: "PipelineStage") -> Entry:

@@ -16,6 +16,7 @@ from reprise import git
 from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.lock import as_ours, fill, in_lock, lock_entry, plain, run_cache_path
 from reprise.messages import Entry
+from reprise.pipeline.stages import Pipeline
 from reprise.settings import ROOT, Settings
 from reprise.stage.notes import Notes
 
@@ -80,8 +81,29 @@ class Workspace:
         return Repo(str(self.path))
 
     def stage(self, name: str) -> "PipelineStage":
-        """DVC's own stage, fresh from dvc.yaml and dvc.lock."""
-        return self.repo.stage.load_one(str(self.folder / "dvc.yaml"), name)
+        """DVC's own stage, fresh from dvc.yaml and dvc.lock.
+
+        Outputs with ``cache: false`` are cached all the same: other tasks, on other nodes, find them nowhere else.
+        """
+        stage = self.repo.stage.load_one(str(self.folder / "dvc.yaml"), name)
+        for out in stage.outs:
+            out.use_cache = True
+        return stage
+
+    def tracked(self, path: str) -> Any:
+        """DVC's output of a ``.dvc`` file (`dvc add`, `dvc import`) that lies at an absolute path; None if none does."""
+        return next((o for o in self._tracked if str(o.fs_path) == path), None)
+
+    def tracked_deps(self, pipeline: Pipeline) -> list[str]:
+        """Hashes of the dependencies that ``.dvc`` files name, of all stages."""
+        places = {os.path.normpath(self.folder / dep) for stage in pipeline.stages for dep in stage.deps}
+        return sorted(o.hash_info.value for o in self._tracked if str(o.fs_path) in places and o.hash_info)
+
+    @cached_property
+    def _tracked(self) -> list[Any]:
+        from dvc.stage import PipelineStage
+
+        return [out for out in self.repo.index.outs if not isinstance(out.stage, PipelineStage)]
 
     def write_lock(self, entries: Mapping[str, Entry]) -> None:
         """Make dvc.lock hold exactly these entries (stage name → entry)."""
@@ -104,11 +126,39 @@ class Workspace:
         :raises RepriseError: where neither holds them.
         :raises TryAgain: where the remote cannot be asked.
         """
-        targets = [str(self.folder / path) for path in paths]
-        if not targets:
+        wanted = sorted(set(paths))
+        uncached = self._uncached() if wanted else {}
+        for path in [path for path in wanted if path in uncached]:
+            self._place(uncached[path], self.folder / path)
+        if targets := [str(self.folder / path) for path in wanted if path not in uncached]:
+            with self._at_remote("dvc pull", ".venv/bin/dvc status --cloud"):
+                self.repo.pull(targets=targets, force=True)
+
+    def _uncached(self) -> dict[str, str]:
+        """Path → hash of the outputs with ``cache: false`` that dvc.lock knows: DVC pulls none of them."""
+        outs = [out for stage in self.repo.stage.load_all(str(self.folder / "dvc.yaml")) for out in stage.outs]
+        return {
+            os.path.relpath(out.fs_path, self.folder): str(out.hash_info.value)
+            for out in outs
+            if not out.use_cache and out.hash_info
+        }
+
+    def _place(self, md5: str, path: Path) -> None:
+        """Write a file or folder by its hash, in place of what git has there."""
+        if not md5.endswith(".dir"):
+            path.unlink(missing_ok=True)
+            self.get(md5, path)
             return
-        with self._at_remote("dvc pull", ".venv/bin/dvc status --cloud"):
-            self.repo.pull(targets=targets, force=True)
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        files = {path / name: content for name, content in self.files(md5).items()}
+        self.fetch(files.values())
+        self.link(files)
+
+    def lacks(self, path: str) -> bool:
+        """Whether a path of the pipeline's folder is not here but behind a ``.dvc`` file, to be pulled."""
+        place = os.path.normpath(self.folder / path)
+        return not os.path.lexists(place) and self.tracked(place) is not None
 
     def plots(self) -> dict[str, dict[str, Any]]:
         """Paths of the outputs that dvc.yaml declares as plots → what it says of each: ``x``, ``y``, …"""

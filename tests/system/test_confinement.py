@@ -32,7 +32,7 @@ class Trial:
     def __init__(self, folder: Path, meta: Meta, command: str = WRITE) -> None:
         from reprise.stage.operator import StageOperator
 
-        self.stage = Stage("s", command, deps=("data", "code.py"), outs=(Out("out.txt"),), meta=meta)
+        self.stage = Stage("s", (command,), deps=("data", "code.py"), outs=(Out("out.txt"),), meta=meta)
         self.operator = StageOperator(pipeline=Pipeline("p", (self.stage,)), stage=self.stage, task_id="s")
         quiet: Any = SimpleNamespace(stop=lambda: None, wandb_id=None)
         self.operator._follow = lambda *_: quiet  # type: ignore[method-assign]
@@ -93,7 +93,7 @@ def network() -> Iterator[str]:
 @pytest.mark.parametrize("kind", ["plain", "source", "gpus", "partitioned", "checkpoints", "memory", "network"])
 def test_each_kind_of_stage_is_confined(tmp_path: Path, settings: None, network: str, kind: str) -> None:
     meta = {
-        "source": Meta(source=True),
+        "source": Meta(network="bridge"),
         "gpus": Meta(gpus=1),  # on the CPU, if there is none
         "partitioned": Meta(partitioned=True),
         "checkpoints": Meta(checkpoints=True),

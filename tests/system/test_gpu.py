@@ -13,7 +13,7 @@ def created(monkeypatch: pytest.MonkeyPatch, meta: Meta, runtimes: dict[str, Any
     """The device that the operator chose, and what Docker says of the container it created for the stage."""
     from reprise.stage.operator import StageOperator
 
-    stage = Stage("train", "true", meta=meta)
+    stage = Stage("train", ("true",), meta=meta)
     operator = StageOperator(pipeline=Pipeline("pipelines/p", (stage,)), stage=stage, task_id="train")
     operator.image = image_name(ROOT)
     client, looked = operator.cli, dict[str, Any]()

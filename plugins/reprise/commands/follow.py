@@ -160,7 +160,7 @@ def stage_table(airflow: Airflow, pipeline: Pipeline, run_id: str) -> Table:
     tasks = {t["task_id"]: t for t in airflow.tasks(pipeline.name, run_id)}
     for stage in pipeline.stages:
         done = airflow.xcom(pipeline.name, run_id, stage.task_id)
-        outs = done["entry"]["outs"]
+        outs = done["entry"].get("outs", ())
         table.add_row(
             stage.name,
             verdict(done),

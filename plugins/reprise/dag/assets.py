@@ -22,7 +22,7 @@ def asset(pipeline: Pipeline, path: str) -> Asset:
 def announce(context: Any, pipeline: Pipeline, stage: Stage, opened: Opened, done: Done) -> None:
     """The events of a stage that ran: hash, bytes and number of files of each output, revision and as-of date."""
     events = context["outlet_events"][alias(pipeline, stage)]
-    for out in done["entry"]["outs"]:
+    for out in done["entry"].get("outs", ()):
         extra = {key: out[key] for key in ("md5", "size", "nfiles") if key in out}
         events.add(
             asset(pipeline, out["path"]), extra={**extra, "revision": opened["revision"], "as_of": opened["as_of"]}

@@ -83,7 +83,7 @@ def _add_tasks(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> None:
             **pools.limits(stage.meta, settings),
             retries=stage.meta.retries,
             execution_timeout=dt.timedelta(seconds=stage.meta.timeout) if stage.meta.timeout else None,
-            doc_md=f"{stage.desc}\n\n`{stage.cmd}`",
+            doc_md="\n\n".join([stage.desc, *(f"`{command}`" for command in stage.cmd)]),
         )
         for upstream in stage.upstream:
             done[upstream] >> done[stage.name]
@@ -111,7 +111,7 @@ def _open_task(pipeline: Pipeline) -> Any:
         tags = {"run_type": str(run.run_type.value)}
         if run.logical_date:  # a run by hand has none
             tags["logical_date"] = run.logical_date.isoformat()
-        with tried_again_or_not(context["ti"]):
+        with tried_again_or_not(context["ti"], OPEN):
             opened = open_run(load_settings(), _request(pipeline, context), pipeline.shape(), tags)
         say_plan(pipeline, opened)
         return dict(opened)
@@ -133,7 +133,7 @@ def _record_task(pipeline: Pipeline, told: Sequence[BaseNotifier]) -> Any:
         ti = context["ti"]
         done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}
         opened = ti.xcom_pull(task_ids=OPEN)
-        with tried_again_or_not(ti):
+        with tried_again_or_not(ti, RECORD):
             recorded = record(load_settings(), _request(pipeline, context), pipeline, opened, done)
         print(f"recorded as {recorded['commit']} ({recorded['ref']})")
         if not pipeline.comparing:
@@ -152,7 +152,7 @@ def _gate_task(pipeline: Pipeline, model: str, told: Sequence[BaseNotifier]) -> 
         context = get_current_context()
         ti = context["ti"]
         opened, recorded = ti.xcom_pull(task_ids=OPEN), ti.xcom_pull(task_ids=RECORD)
-        with tried_again_or_not(ti):
+        with tried_again_or_not(ti, GATE):
             judged = judge(load_settings(), model, opened["champion"], recorded, ti.run_id, opened["as_of"])
         print(f"{judged['verdict']}: {judged['reason']}")
         done = {stage.name: ti.xcom_pull(task_ids=stage.task_id) for stage in pipeline.stages}

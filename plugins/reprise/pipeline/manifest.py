@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from reprise.errors import BadInput
@@ -23,7 +23,7 @@ CHAMPION = "champion"
 """The folder in which the comparing stage finds the model in use: ``champion.json`` and the model's file."""
 
 # Part of the key: a change in what is read must not meet an old manifest.
-_FORMAT = "3"
+_FORMAT = "4"
 
 
 def load(root: Path, path: str, store: Path) -> Pipeline:
@@ -152,17 +152,18 @@ def _stage(stage: "PipelineStage", folder: Path, producers: dict[str, str]) -> S
         whole = not dep.params or params.get(file) == ()
         params[file] = () if whole else tuple(sorted({*params.get(file, ()), *dep.params}))
     deps = [d for d in stage.deps if not isinstance(d, ParamsDependency)]
+    _refuse_unserved(stage, deps)
     for dep in deps:
         _refuse_part(stage.name, str(dep.fs_path), producers)
     upstream = {producers[dep.fs_path] for dep in deps if dep.fs_path in producers}
     return Stage(
         name=stage.name,
-        cmd=stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd),
+        cmd=tuple(stage.cmd if isinstance(stage.cmd, list) else (stage.cmd or "").splitlines()),
         wdir=os.path.relpath(stage.wdir, folder),
         deps=tuple(sorted(os.path.relpath(d.fs_path, folder) for d in deps)),
         params=params,
         outs=tuple(
-            Out(os.path.relpath(o.fs_path, folder), "metric" if o.metric else "plot" if o.plot else "out")
+            Out(os.path.relpath(o.fs_path, folder), "metric" if o.metric else "plot" if o.plot else "out", o.use_cache)
             for o in stage.outs
         ),
         upstream=tuple(sorted(upstream)),
@@ -187,6 +188,33 @@ def _check_params(pipeline: Pipeline) -> None:
                     f"stage {stage.name}: parameter file {file} is written by stage {producer}, not known beforehand",
                     f"add it to deps in {pipeline.path}/dvc.yaml in place of params",
                 )
+
+
+def _refuse_unserved(stage: "PipelineStage", deps: Iterable[Any]) -> None:
+    """Refuse what DVC can do in one checkout, and tasks on several machines, each in a clone, cannot."""
+    if stage.frozen:
+        raise BadInput(
+            f"stage {stage.name} is frozen: its outputs would be taken from dvc.lock, whatever it depends on",
+            f".venv/bin/dvc unfreeze {stage.addressing}",
+        )
+    for dep in deps:
+        if dep.protocol != "local" or not dep.is_in_repo:
+            raise BadInput(
+                f"stage {stage.name} depends on {dep.def_path}, which lies outside of the repository",
+                f"track it: .venv/bin/dvc import-url {dep.def_path}, and depend on the file that this makes",
+            )
+    for out in stage.outs:
+        where = f"stage {stage.name}: its output {out.def_path}"
+        if out.protocol != "local" or not out.is_in_repo:
+            raise BadInput(f"{where} lies outside of the repository", "write it below the pipeline's folder")
+        if out.persist:
+            raise BadInput(f"{where} has persist: true, so an earlier run's bytes would get into it", "drop persist")
+        if not out.can_push:
+            raise BadInput(f"{where} has push: false, and the next task finds it only in the remote", "drop push")
+        if out.remote:
+            raise BadInput(
+                f"{where} names remote {out.remote}, and the outputs of a run lie in one remote", "drop remote"
+            )
 
 
 def _check_champion(pipeline: Pipeline) -> None:

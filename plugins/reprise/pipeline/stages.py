@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -87,6 +88,8 @@ class Out:
     path: str
     kind: str = "out"
     """``out``, ``metric`` or ``plot``."""
+    cached: bool = True
+    """False: ``cache: false`` in dvc.yaml, and the record's commit holds it as well."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Stage:
     """One stage of dvc.yaml, with templating resolved."""
 
     name: str
-    cmd: str
+    cmd: tuple[str, ...]
+    """What DVC hands to a shell, one after the other: the items of a list, or the lines of a text."""
     wdir: str = "."
     """The folder the command starts in, relative to the pipeline's."""
     deps: tuple[str, ...] = ()
@@ -204,6 +208,7 @@ class Pipeline:
             Stage(
                 **{
                     **stage,
+                    "cmd": tuple(stage["cmd"]),
                     "deps": tuple(stage["deps"]),
                     "params": {file: tuple(keys) for file, keys in stage["params"].items()},
                     "outs": tuple(Out(**out) for out in stage["outs"]),
@@ -216,7 +221,12 @@ class Pipeline:
         return cls(data["path"], stages, tuple(Artifact(**artifact) for artifact in data["artifacts"]))
 
 
-def producers(stage: Stage, stages: Iterable[Stage]) -> dict[str, str]:
-    """Dependency path → the name of the stage that writes it, for those of ``stage``'s that a stage writes."""
-    written = {out.path: other.name for other in stages for out in other.outs}
+def producers(stage: Stage, stages: Iterable[Stage]) -> dict[str, Stage]:
+    """Dependency path → the stage that writes it, for those of ``stage``'s that a stage writes."""
+    written = {out.path: other for other in stages for out in other.outs}
     return {dep: written[dep] for dep in stage.deps if dep in written}
+
+
+def written(stage: Stage, entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a lock entry says of each output, by its path relative to the pipeline's folder, not to the stage's."""
+    return {os.path.normpath(os.path.join(stage.wdir, out["path"])): out for out in entry.get("outs", ())}

@@ -14,7 +14,7 @@ from uuid import uuid4
 from reprise.errors import BadInput, RepriseError, TryAgain
 from reprise.messages import Champion, Entry
 from reprise.pipeline import manifest
-from reprise.pipeline.stages import Pipeline
+from reprise.pipeline.stages import Pipeline, written
 from reprise.settings import Settings
 from reprise.tracking.mlflow_server import Tracker
 from reprise.workspace import Workspace
@@ -65,7 +65,12 @@ def before(tracker: Tracker, champion: Champion, pipeline: Pipeline, known: Mapp
     if not (stage and stage.meta.champion and champion["pin"]):
         return None
     model = pipeline.artifact(stage.meta.champion)
-    made = {out["path"]: out.get("md5") for entry in known.values() for out in entry["outs"]}
+    made = {
+        path: out.get("md5")
+        for stage in pipeline.stages
+        if stage.name in known
+        for path, out in written(stage, known[stage.name]).items()
+    }
     if made.get(model.path) != champion["pin"]["md5"]:
         return None
     held = tracker.alias(model.name, ALIAS) or {}

@@ -94,6 +94,7 @@ def check(settings: Settings, request: Request, folder: Path, rendered: Mapping[
             ".venv/bin/dvc gc -w, or free disk",
         )
     workspace.probe_remote()
+    workspace.secure(workspace.tracked_deps(pipeline))  # `dvc add` without `dvc push`: other nodes have nothing of it
     return Checked(revision, workspace, pipeline, text, images, differs)
 
 

@@ -22,7 +22,7 @@ def plan(workspace: Workspace, pipeline: Pipeline) -> dict[str, Entry]:
     known: dict[str, Entry] = {}
     for stage in pipeline.stages:
         dvc_stage = workspace.stage(stage.name)
-        if hash_inputs(dvc_stage, known, producers(stage, pipeline.stages)):
+        if hash_inputs(dvc_stage, known, producers(stage, pipeline.stages), workspace.tracked):
             entry = workspace.find_entry(dvc_stage)
             if entry:
                 known[stage.name] = entry
@@ -55,7 +55,7 @@ def find_again(workspace: Workspace, pipeline: Pipeline, stage: Stage, upstream:
     :raises TryAgain: if the remote refuses them.
     """
     dvc_stage = workspace.stage(stage.name)
-    if not hash_inputs(dvc_stage, upstream, producers(stage, pipeline.stages)):
+    if not hash_inputs(dvc_stage, upstream, producers(stage, pipeline.stages), workspace.tracked):
         return None
     entry = workspace.find_entry(dvc_stage)
     if not entry or workspace.lost(_written(entry)):

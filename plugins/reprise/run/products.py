@@ -1,10 +1,16 @@
 """What leaves a pipeline: its artifacts, metrics and plots, as `record` and people bring them into a workspace."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from reprise.errors import BadInput
-from reprise.pipeline.stages import Pipeline
+from reprise import untrusted
+from reprise.errors import BadInput, RepriseError
+from reprise.pipeline.stages import Pipeline, Stage
 from reprise.workspace import Workspace
+
+MOST_IN_GIT = 10 * 10**6
+"""Bytes of one output with ``cache: false``."""
 
 
 def bring(workspace: Workspace, pipeline: Pipeline) -> list[str]:
@@ -13,7 +19,7 @@ def bring(workspace: Workspace, pipeline: Pipeline) -> list[str]:
     As in DVC, an artifact may be an output, lie inside one, hold several, or be a file in git.
     """
     paths = {artifact.path for artifact in pipeline.artifacts}
-    paths |= {out.path for stage in pipeline.stages for out in stage.outs if out.kind != "out"}
+    paths |= {out.path for stage in pipeline.stages for out in stage.outs if out.kind != "out" or not out.cached}
     workspace.pull(sorted({target for path in paths for target in _targets(workspace.folder, pipeline, path)}))
     return sorted(paths)
 
@@ -30,6 +36,31 @@ def check_artifacts(folder: Path, pipeline: Pipeline) -> None:
                 f"artifact {artifact.name}: {artifact.path} is neither an output of a stage nor a file in git",
                 f"correct artifacts: in {pipeline.path}/dvc.yaml, git commit, and make run",
             )
+
+
+def for_git(folder: Path, stages: Iterable[Stage]) -> dict[str, bytes]:
+    """Path → content of all files of outputs with ``cache: false``, which DVC leaves to git.
+
+    :param folder: the pipeline's, in which they lie.
+    :raises RepriseError: if an output has more bytes than git should hold.
+    """
+    found: dict[str, bytes] = {}
+    for stage, path in [(s, out.path) for s in stages for out in s.outs if not out.cached]:
+        place = folder / path
+        files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+        if sum(file.stat().st_size for file in files) > MOST_IN_GIT:
+            raise RepriseError(
+                f"stage {stage.name}: its output {path} has cache: false and more than {MOST_IN_GIT // 10**6} MB,"
+                " which the record's commit would have to hold",
+                f"drop cache: false from {path} in dvc.yaml",
+            )
+        found |= {os.path.relpath(file, folder): untrusted.read(file, MOST_IN_GIT) for file in files}
+    return found
+
+
+def check_for_git(folder: Path, stage: Stage) -> None:
+    """:func:`for_git` of what a stage has just written: its own task fails then, not the one that records the run."""
+    for_git(folder, [stage])
 
 
 def _targets(folder: Path, pipeline: Pipeline, path: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -135,7 +136,7 @@ def _tell(
 ) -> None:
     """Final metrics, data hashes, plots, report and model for MLflow, for a cached run too."""
     outbox.add([Point(name, value, 0, now()) for name, value in numbers.items()])
-    outbox.note(datasets={out["path"]: out["md5"] for stage in done.values() for out in stage["entry"]["outs"]})
+    outbox.note(datasets={out["path"]: out["md5"] for stage in done.values() for out in stage["entry"].get("outs", ())})
     kept = {out.path: "plots" for stage in pipeline.stages for out in stage.outs if out.kind == "plot"}
     for artifact in pipeline.artifacts:
         file = workspace.folder / artifact.path
@@ -207,6 +208,8 @@ def _commit(
     if opened["champion"]:
         names.append(f"{manifest.CHAMPION}/{champion.FILE}")
     files = {f"{pipeline.path}/{name}": (workspace.folder / name).read_bytes() for name in names}
+    for path, content in products.for_git(workspace.folder, pipeline.stages).items():
+        files[os.path.normpath(f"{pipeline.path}/{path}")] = content
     files[f"{pipeline.path}/{RUN_FILE}"] = (
         json.dumps(about, indent=1, sort_keys=True, allow_nan=False) + "\n"
     ).encode()

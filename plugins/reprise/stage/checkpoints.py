@@ -79,7 +79,7 @@ class Checkpoints:
         if not stage.meta.checkpoints:
             return None
         dvc_stage = workspace.stage(stage.name)
-        hash_inputs(dvc_stage, upstream, producers(stage, pipeline.stages))
+        hash_inputs(dvc_stage, upstream, producers(stage, pipeline.stages), workspace.tracked)
         made_of = {name: part for name, part in lock_entry(dvc_stage).items() if name != "outs"}
         key = hashlib.sha256(json.dumps([made_of, anew], sort_keys=True).encode()).hexdigest()[:32]
         remote, root = workspace.remote_folder("checkpoints")

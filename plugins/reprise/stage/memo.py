@@ -128,7 +128,7 @@ def divide(
     :param ignore: take none for known, as the run-cache is ignored too.
     """
     dvc_stage = workspace.stage(stage.name)
-    hash_inputs(dvc_stage, upstream, producers(stage, pipeline.stages))
+    hash_inputs(dvc_stage, upstream, producers(stage, pipeline.stages), workspace.tracked)
     inputs = divide_inputs(workspace, pipeline, stage, lock_entry(dvc_stage))
     ignore = ignore or bool(dvc_stage.always_changed)
     return Division(workspace, stage, dvc_stage, inputs, {} if ignore else _find(workspace, stage, inputs.keys()))

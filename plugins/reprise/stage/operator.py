@@ -26,15 +26,16 @@ from reprise.folders import clear, task_folder
 from reprise.messages import OPEN, PROBLEM, Done, Entry, Opened
 from reprise.pipeline import manifest, params
 from reprise.pipeline.stages import INBOX, Pipeline, Stage, producers
-from reprise.run import champion, gate, metrics
+from reprise.run import champion, gate, metrics, products
 from reprise.run.plan import find_again
 from reprise.settings import load as load_settings
 from reprise.stage import containers
 from reprise.stage.checkpoints import Checkpoints
+from reprise.stage.command import container_command
 from reprise.stage.confinement import Confinement, Guard
 from reprise.stage.memo import Division, divide
 from reprise.stage.output import Output
-from reprise.stage.sandbox import LIVE, Sandbox
+from reprise.stage.sandbox import LIVE, REPO, Sandbox
 from reprise.stage.source import Source, scratch_of
 from reprise.tracking.live import Live
 from reprise.tracking.mlflow_server import Tracker, run_key
@@ -60,15 +61,15 @@ class StageOperator(DockerOperator):
 
     ui_color = "#e8f0ea"
     mlflow_url = ""
+    # Airflow reads nothing of a stage's text: `sh fit.sh` would be a template's file, `{{ }}` a template.
+    template_fields = ()
+    template_ext = ()
 
     def __init__(self, *, pipeline: Pipeline, stage: Stage, **kwargs: Any) -> None:
         super().__init__(
             image="set by open, from the run's revision",
-            command=["/bin/sh", "-c", stage.cmd],
             mount_tmp_dir=False,
             auto_remove="force",
-            network_mode="none" if stage.meta.network in (None, INBOX) else stage.meta.network,
-            mem_limit=stage.meta.memory,
             shm_size=1024**3,
             log_opts_max_size="100m",  # Docker's own copy; the task's log has everything
             log_opts_max_file="1",
@@ -117,8 +118,9 @@ class StageOperator(DockerOperator):
         self.labels = self.own_labels = containers.labels(
             settings.stack, ti.dag_id, ti.run_id, ti.task_id, ti.try_number
         )
+        self._take_from(Pipeline.from_dict(opened["pipeline"]))
         try:
-            with tried_again_or_not(ti):
+            with tried_again_or_not(ti, f"stage {self.stage.name}"):
                 self._remove_earlier()
                 done = self._run_stage(ti, opened, self._upstream(ti))
             if done["verdict"] == "ran":
@@ -126,6 +128,11 @@ class StageOperator(DockerOperator):
             return done
         finally:
             clear(self.work)
+
+    def _take_from(self, pipeline: Pipeline) -> None:
+        """Become the stage as the run's revision defines it: the DAG may have been rendered from another."""
+        self.pipeline = pipeline
+        self.stage = next(stage for stage in pipeline.stages if stage.name == self.stage.name)
 
     def _upstream(self, ti: Any) -> dict[str, Entry]:
         """Lock entries of every stage this one depends on."""
@@ -154,7 +161,8 @@ class StageOperator(DockerOperator):
                 entry = division.commit()
                 workspace.push(stage.name, entry)
                 return Done(verdict="cached", entry=entry, seconds={}, device="")
-            workspace.pull(dep for dep in producers(stage, self.pipeline.stages) if dep not in shown)
+            made = producers(stage, self.pipeline.stages)
+            workspace.pull(d for d in stage.deps if d not in shown and (d in made or workspace.lacks(d)))
         device = self._choose_device()
         with self._tracked(ti, opened) as outbox:
             anew = run_key(ti.dag_id, ti.run_id) if opened["ignore_cache"] else ""
@@ -164,6 +172,7 @@ class StageOperator(DockerOperator):
                 wandb = self._run_container(sandbox, opened, outbox, checkpoints)
                 sandbox.collect()
                 metrics.check(workspace.folder, stage)
+                products.check_for_git(workspace.folder, stage)
                 if stage.meta.champion:
                     gate.read_decision(workspace.folder, stage)
             with _timed(seconds, "commit"):
@@ -201,6 +210,9 @@ class StageOperator(DockerOperator):
         :raises AirflowException: where it was killed (a signal, or no memory left).
         :raises AirflowFailException: where the stage itself failed.
         """
+        self.command = container_command(self.stage.cmd)
+        self.network_mode = "none" if self.stage.meta.network in (None, INBOX) else self.stage.meta.network
+        self.mem_limit = self.stage.meta.memory
         self.image = opened["images"][self.stage.name]
         self.user = f"{os.getuid()}:{os.getgid()}"
         self.working_dir = os.path.normpath(f"{sandbox.working_dir}/{self.stage.wdir}")
@@ -208,7 +220,8 @@ class StageOperator(DockerOperator):
         if source and self.stage.meta.network == INBOX:
             self.network_mode = source.network
         self.mounts = sandbox.mounts() + (source.mounts if source else [])
-        self.environment = {"HOME": "/tmp", "LIVE": LIVE, **(source.environment if source else {})}
+        names = {"DVC_ROOT": REPO, "DVC_STAGE": f"{self.pipeline.path}/dvc.yaml:{self.stage.name}"}  # as DVC has them
+        self.environment = {"HOME": "/tmp", "LIVE": LIVE, **names, **(source.environment if source else {})}
         if checkpoints:
             self.mounts += checkpoints.mounts
             self.environment |= checkpoints.environment

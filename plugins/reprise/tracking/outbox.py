@@ -160,7 +160,7 @@ class Outbox:
     def say_stage(self, entry: Mapping[str, Any], seconds: Mapping[str, float], wandb: str | None) -> None:
         """What is known of a stage once it is done: the data it read and wrote, what took how long, its W&B run."""
         self.add([Point(f"seconds/{step}", took, 0, now()) for step, took in seconds.items()])
-        self.note(datasets={item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry["outs"])})
+        self.note(datasets={item["path"]: item["md5"] for item in (*entry.get("deps", ()), *entry.get("outs", ()))})
         if wandb:
             self.note(tags={"wandb": wandb})
 

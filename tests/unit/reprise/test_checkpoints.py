@@ -266,7 +266,7 @@ class Node:
         assert checkpoints
         with checkpoints:
             environment = {**os.environ, "CHECKPOINTS": str(checkpoints.folder), "KILL_AT": str(kill_at)}
-            command = [sys.executable, *shlex.split(stage.cmd)[1:]]
+            command = [sys.executable, *shlex.split(stage.cmd[0])[1:]]
             done = subprocess.run(
                 command, cwd=work.folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
             )

@@ -20,8 +20,8 @@ from reprise.workspace import Workspace
 PIPELINE = Pipeline(
     "p",
     (
-        Stage("make", "true", outs=(Out("m/model.onnx"),)),
-        Stage("compare", "true", deps=("champion", "m/model.onnx"), upstream=("make",), meta=Meta(champion="net")),
+        Stage("make", ("true",), outs=(Out("m/model.onnx"),)),
+        Stage("compare", ("true",), deps=("champion", "m/model.onnx"), upstream=("make",), meta=Meta(champion="net")),
     ),
     (Artifact("net", "m/model.onnx", "model"),),
 )
@@ -158,7 +158,7 @@ def test_a_refusal_is_not_reported_as_an_absence(
 
 
 def test_a_comparison_that_does_not_decide_is_an_error(tmp_path: Path) -> None:
-    stage = Stage("compare", "true", outs=(Out("m.yaml", "metric"),))
+    stage = Stage("compare", ("true",), outs=(Out("m.yaml", "metric"),))
     (tmp_path / "m.yaml").write_text("promote: true\nreason: r\nauc: 1\n")
     assert gate.read_decision(tmp_path, stage) == {"promote": True, "reason": "r"}
     (tmp_path / "m.yaml").write_text("promote: 1\nreason: r\n")
@@ -208,7 +208,7 @@ def test_a_worktree_of_a_record_finds_the_champion_in_the_checkout_it_is_one_of(
 
 def test_meta_champion_is_checked() -> None:
     manifest._check_champion(PIPELINE)
-    no_dep = Pipeline("p", (Stage("compare", "true", meta=Meta(champion="net")),), PIPELINE.artifacts)
+    no_dep = Pipeline("p", (Stage("compare", ("true",), meta=Meta(champion="net")),), PIPELINE.artifacts)
     with pytest.raises(BadInput, match="but not the folder"):
         manifest._check_champion(no_dep)
     no_model = Pipeline("p", PIPELINE.stages, ())

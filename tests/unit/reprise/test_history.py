@@ -60,7 +60,7 @@ class Registry:
         return {"version": "3"} if name == "net" else {}
 
 
-PIPELINE = Pipeline("pipelines/p", (Stage("evaluate", "e", meta=Meta(headline=("auc",))),))
+PIPELINE = Pipeline("pipelines/p", (Stage("evaluate", ("e",), meta=Meta(headline=("auc",))),))
 RECORDS = [
     Record("late", "2026-11-16T00:00:00+00:00", 0.9, "2", ("2026-11-01", "2026-11-08")),
     Record("a", "2026-11-09T00:00:00+00:00", 0.7, "", ("2026-11-01",)),

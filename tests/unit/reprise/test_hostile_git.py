@@ -217,6 +217,6 @@ def test_files_that_git_stores_through_a_filter(home: Home, attributes: str, fou
     assert git.filtered(home.origin, ["data", "missing", "a*"]) == found
     assert git.filtered(home.origin, []) == []
     workspace = Workspace(home.origin, ".")
-    pipeline = Pipeline("p", (Stage("fit", "true", deps=("../data",)),))
+    pipeline = Pipeline("p", (Stage("fit", ("true",), deps=("../data",)),))
     with pytest.raises(BadInput, match="stage fit: git stores data/x.bin through a filter") if found else nullcontext():
         opening._refuse_filtered(workspace, pipeline)

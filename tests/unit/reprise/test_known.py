@@ -199,9 +199,11 @@ def test_what_is_kept_is_closed_upwards(data: st.DataObject) -> None:
 
     names = [f"s{n}" for n in range(data.draw(st.integers(1, 8)))]
     stages = tuple(
-        Stage(name, "true", outs=(Out(name),), upstream=tuple(sorted(data.draw(st.sets(st.sampled_from(names[:n]))))))
+        Stage(
+            name, ("true",), outs=(Out(name),), upstream=tuple(sorted(data.draw(st.sets(st.sampled_from(names[:n])))))
+        )
         if n
-        else Stage(name, "true", outs=(Out(name),))
+        else Stage(name, ("true",), outs=(Out(name),))
         for n, name in enumerate(names)
     )
     pipeline = Pipeline("p", stages)

@@ -86,7 +86,7 @@ def _task(
             if mount["Target"].startswith("/repo/"):
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
                 target.symlink_to(mount["Source"])
-        command = [sys.executable, *shlex.split(stage.cmd)[1:]]
+        command = [sys.executable, *shlex.split(stage.cmd[0])[1:]]
         subprocess.run(command, cwd=sandbox.path / "days", env={**os.environ, "INBOX": str(texts)}, check=True)
         sandbox.collect()
     entry = division.commit()

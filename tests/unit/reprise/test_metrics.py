@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_read_names_stage_file_and_reason(
 ) -> None:
     (tmp_path / file).write_bytes(content)
     with pytest.raises(RepriseError, match=said) as caught:
-        metrics.check(tmp_path, Stage("fit", "true", outs=(Out(file, "metric"),)))
+        metrics.check(tmp_path, Stage("fit", ("true",), outs=(Out(file, "metric"),)))
     assert caught.value.problem.startswith(f"stage fit: its metrics file {file} ")
     assert "make run" in caught.value.fix
 
@@ -101,14 +101,14 @@ def test_a_folder_of_metrics_files(tmp_path: Path) -> None:
     for name, text in (("b/y.yaml", "n: 2"), ("x.json", '{"n": 1}')):
         (tmp_path / "scores" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "scores" / name).write_text(text)
-    found = metrics.of_stage(tmp_path, Stage("fit", "true", outs=(Out("scores", "metric"),)))
+    found = metrics.of_stage(tmp_path, Stage("fit", ("true",), outs=(Out("scores", "metric"),)))
     assert found == {"scores/b/y.yaml": {"n": 2}, "scores/x.json": {"n": 1}}
 
 
 def test_what_becomes_infinite_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "m.json").write_text(json.dumps({"n": 10**400, "loss": math.inf, "ok": 10**300}))
     with caplog.at_level(logging.WARNING):
-        metrics.check(tmp_path, Stage("fit", "true", outs=(Out("m.json", "metric"),)))
+        metrics.check(tmp_path, Stage("fit", ("true",), outs=(Out("m.json", "metric"),)))
     assert [record.message for record in caplog.records] == [
         "m.json: n is too large for a float, it is recorded as inf"
     ]
@@ -124,7 +124,7 @@ def test_a_name_that_two_files_use_is_recorded_once_per_file() -> None:
 
 def test_a_stages_headline_finds_its_own_number() -> None:
     stages = tuple(
-        Stage(name, "true", outs=(Out(f"{name}.json", "metric"),), meta=Meta(headline=("loss",))) for name in "ab"
+        Stage(name, ("true",), outs=(Out(f"{name}.json", "metric"),), meta=Meta(headline=("loss",))) for name in "ab"
     )
     known = metrics.join(FILES)
     assert numbers.headline(Pipeline("p", stages), known) == ["a.json:loss", "b.json:loss"]

@@ -95,24 +95,24 @@ stage_names = st.text(alphabet="ab-_@.\u00e9\u00fc ", min_size=1, max_size=8)
 @example("fe@\u00e9", "fe@\u00fc")
 def test_two_stages_have_two_tasks(one: str, other: str) -> None:
     assume(one != other)
-    assert Stage(one, "true").task_id != Stage(other, "true").task_id
+    assert Stage(one, ("true",)).task_id != Stage(other, ("true",)).task_id
 
 
 @pytest.mark.parametrize("name", [OPEN, RECORD, GATE])
 def test_a_stage_is_told_from_the_tasks_around_it(name: str) -> None:
-    assert Stage(name, "true").task_id not in (OPEN, RECORD, GATE)
+    assert Stage(name, ("true",)).task_id not in (OPEN, RECORD, GATE)
 
 
 @FEW
 @given(st.text(min_size=1, max_size=300))
 def test_a_stage_has_a_name_for_airflow(name: str) -> None:
-    task = Stage(name, "true").task_id
+    task = Stage(name, ("true",)).task_id
     assert set(task) <= set(string.ascii_letters + string.digits + "_.-") and 1 <= len(task) <= 250
 
 
 @pytest.mark.parametrize(("name", "task"), [("train", "train"), ("Fe@a", "Fe--a"), ("t@m0-x.5", "t--m0-x.5")])
 def test_ordinary_stages_have_readable_tasks(name: str, task: str) -> None:
-    assert Stage(name, "true").task_id == task
+    assert Stage(name, ("true",)).task_id == task
 
 
 words = st.text(max_size=8)

@@ -15,7 +15,7 @@ METRICS = {
 
 
 def pipeline(*headline: str) -> Pipeline:
-    return Pipeline("pipelines/p", (Stage("train", "t"), Stage("evaluate", "e", meta=Meta(headline=headline))))
+    return Pipeline("pipelines/p", (Stage("train", ("t",)), Stage("evaluate", ("e",), meta=Meta(headline=headline))))
 
 
 def test_an_interval_stands_behind_its_number() -> None:

@@ -49,7 +49,7 @@ def test_stages_come_in_order_with_templating_resolved(repo: Path) -> None:
     assert pipeline.shape() == {"make@x": [], "make@y": [], "last": ["make@x", "make@y"]}
     assert pipeline.ancestors("last") == ["make@x", "make@y"]
     last = pipeline.stages[-1]
-    assert last.cmd == "echo a && echo b"
+    assert last.cmd == ("echo a", "echo b")
     assert last.outs == (Out("m.json", "metric"), Out("p.csv", "plot"))
     made = pipeline.stages[0]
     assert (made.task_id, made.params, made.desc) == ("make--x", {"params.yaml": ("a.b",)}, "Makes.")
@@ -80,9 +80,9 @@ def test_values_from_another_folder_count_too(repo: Path, tmp_path: Path, of_sta
     own = f"    {taken}" if of_stage else ""
     text = f"stages:\n  s:\n    cmd: echo ${{say}}\n{own}"
     (repo / "p/dvc.yaml").write_text(text if of_stage else taken + text)
-    assert manifest.load(repo, "p", tmp_path / "store").stages[0].cmd == "echo one"
+    assert manifest.load(repo, "p", tmp_path / "store").stages[0].cmd == ("echo one",)
     (repo / "shared/values.yaml").write_text("say: two\n")
-    assert manifest.load(repo, "p", tmp_path / "store").stages[0].cmd == "echo two"
+    assert manifest.load(repo, "p", tmp_path / "store").stages[0].cmd == ("echo two",)
 
 
 def test_a_manifest_that_is_kept_needs_no_dvc(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

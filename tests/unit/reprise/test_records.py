@@ -142,6 +142,6 @@ def test_metrics_that_no_worker_can_hold_are_named(tmp_path: Path, size: int | N
     (tmp_path / "p/m.json").write_bytes(content)
     if size:
         os.truncate(tmp_path / "p/m.json", size)
-    pipeline = Pipeline("p", (Stage("s", "true", outs=(Out("m.json", "metric"),)),))
+    pipeline = Pipeline("p", (Stage("s", ("true",), outs=(Out("m.json", "metric"),)),))
     with pytest.raises(RepriseError, match=f"stage s: its metrics file m.json {said}"):
         read_metrics(Workspace(tmp_path, "p"), pipeline)

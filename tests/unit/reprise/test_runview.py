@@ -10,8 +10,8 @@ from reprise.ui.runview import Facts, Task, changed_params, environment, gist, o
 PIPELINE = Pipeline(
     "pipelines/p",
     (
-        Stage("a", "run a", outs=(Out("a.csv"),), desc="First."),
-        Stage("b@1", "run b", outs=(Out("b.json", "metric"),), upstream=("a",)),
+        Stage("a", ("run a",), outs=(Out("a.csv"),), desc="First."),
+        Stage("b@1", ("run b",), outs=(Out("b.json", "metric"),), upstream=("a",)),
     ),
     (Artifact("report", "b.html", "report"),),
 )

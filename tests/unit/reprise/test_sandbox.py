@@ -15,7 +15,7 @@ from reprise.workspace import Workspace
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Sandbox:
     """Of a stage that writes a folder and a file."""
-    stage = Stage("s", "true", outs=(Out("data/out"), Out("results/m.json")))
+    stage = Stage("s", ("true",), outs=(Out("data/out"), Out("results/m.json")))
     (tmp_path / "clone/p").mkdir(parents=True)
     made = Sandbox.build(Workspace(tmp_path / "clone", "p"), stage, tmp_path / "box", tmp_path / "live")
     (made.path / "p/data/out/part").mkdir(parents=True)

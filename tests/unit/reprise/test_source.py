@@ -24,8 +24,8 @@ def source_json(folder: Path, listing: object) -> Path:
 
 def pipeline(*networks: str | None) -> Pipeline:
     """A pipeline whose first stage reads the inbox."""
-    stages = [Stage(f"s{n}", "true", meta=Meta(network=network)) for n, network in enumerate(networks)]
-    return Pipeline("p", (Stage("take", "true", deps=("source.json",), meta=Meta(network="inbox")), *stages))
+    stages = [Stage(f"s{n}", ("true",), meta=Meta(network=network)) for n, network in enumerate(networks)]
+    return Pipeline("p", (Stage("take", ("true",), deps=("source.json",), meta=Meta(network="inbox")), *stages))
 
 
 def test_a_bucket_comes_with_its_connection_in_a_file(tmp_path: Path) -> None:
@@ -82,5 +82,5 @@ def test_by_hand_a_container_gets_what_the_inbox_and_the_stages_need(tmp_path: P
     )
     with pytest.raises(BadInput, match="the networks bridge and host, and one container has one"):
         options(WEB, "host")
-    alone = Pipeline("p", (Stage("s", "true", meta=Meta(network="host")),))
+    alone = Pipeline("p", (Stage("s", ("true",), meta=Meta(network="host")),))
     assert by_hand(Settings(), alone, "s3://nowhere", tmp_path / "none", tmp_path) == ["--network", "host"]
