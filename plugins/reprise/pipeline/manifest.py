@@ -17,6 +17,7 @@ from reprise.folders import slug
 from reprise.pipeline.stages import INBOX, LISTING, Artifact, Meta, Out, Pipeline, Stage
 
 if TYPE_CHECKING:
+    from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
 CHAMPION = "champion"
@@ -84,6 +85,7 @@ def _read(root: Path, path: str) -> tuple[Pipeline, set[str]]:
             found = list(repo.stage.load_all(str(folder / "dvc.yaml")))
             declared = repo.index._artifacts.get(str(folder / "dvc.yaml"), {})
             files = {"params.yaml", *_sources(found, folder)}
+            _refuse_other_pipelines(repo, found)
     except DvcException as error:
         raise BadInput(f"{path}/dvc.yaml: {error}", f".venv/bin/dvc stage list {path}/dvc.yaml") from error
     except (TypeError, ValueError, RecursionError) as error:  # of values that DVC has no words for: dates, sets
@@ -215,6 +217,19 @@ def _refuse_unserved(stage: "PipelineStage", deps: Iterable[Any]) -> None:
             raise BadInput(
                 f"{where} names remote {out.remote}, and the outputs of a run lie in one remote", "drop remote"
             )
+
+
+def _refuse_other_pipelines(repo: "Repo", stages: Iterable["PipelineStage"]) -> None:
+    """A run makes one pipeline; what another makes is data, which a ``.dvc`` file or an inbox hands on."""
+    own = {stage.path for stage in stages}
+    makers = {o.fs_path: o.stage for o in repo.index.outs if o.stage.path not in own and o.stage.cmd}
+    for stage in stages:
+        for dep in (dep for dep in stage.deps if dep.protocol == "local"):
+            if maker := makers.get(dep.fs_path):
+                raise BadInput(
+                    f"stage {stage.name} depends on {dep.def_path}, which stage {maker.addressing} writes: another pipeline",
+                    f"put both into one dvc.yaml, or .venv/bin/dvc add a copy of {dep.def_path} and depend on that",
+                )
 
 
 def _check_champion(pipeline: Pipeline) -> None:

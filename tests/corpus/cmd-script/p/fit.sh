@@ -1,0 +1,1 @@
+cat a.txt a.txt > o.txt

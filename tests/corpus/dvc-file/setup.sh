@@ -1,0 +1,2 @@
+echo tracked > p/data.txt
+dvc add p/data.txt

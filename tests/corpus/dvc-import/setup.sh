@@ -1,0 +1,1 @@
+dvc import-url world.txt p/taken.txt

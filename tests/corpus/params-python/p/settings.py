@@ -1,0 +1,6 @@
+BOOL = True
+
+
+class Train:
+    epochs = 3
+    lr = 0.1
