@@ -1,5 +1,6 @@
 """What DVC says of a stage: its entry in dvc.lock, the hash that finds it again, and DVC's errors as ours."""
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -17,17 +18,34 @@ if TYPE_CHECKING:
 
 
 def fill(stage: "PipelineStage", entry: Entry) -> None:
-    """Set a stage's hashes to those of a lock entry, its parameters to what their files say.
-
-    An entry travels as JSON, which has no keys that are numbers and no infinity; DVC's lock and hashes have them.
-    """
+    """Set a stage's hashes to those of a lock entry, parameters that JSON cannot hold to what their files say."""
     from dvc.dependency import ParamsDependency
     from dvc.stage.loader import StageLoader
 
-    StageLoader.fill_from_lock(stage, {name: part for name, part in entry.items() if name != "params"})
-    for dep in stage.deps:
-        if isinstance(dep, ParamsDependency):
-            dep.save()
+    StageLoader.fill_from_lock(stage, entry)
+    if lossy(entry):
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                dep.save()
+
+
+def lossy(entry: Entry) -> bool:
+    """Whether an entry's parameters may have been others before it was JSON, which has no infinity and only text as keys."""
+
+    def odd(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return any(_reads_as_other(key) or odd(part) for key, part in value.items())
+        return any(map(odd, value)) if isinstance(value, list) else value in _NOT_FINITE
+
+    return any(odd(value) for values in entry.get("params", {}).values() for value in values.values())
+
+
+def _reads_as_other(key: str) -> bool:
+    try:
+        json.loads(key)
+    except ValueError:
+        return key in _NOT_FINITE
+    return True
 
 
 def hash_inputs(
@@ -108,6 +126,10 @@ def plain(entry: Any) -> Entry:
     if isinstance(entry, float) and not math.isfinite(entry):
         return str(entry)  # type: ignore[return-value]
     return entry
+
+
+_NOT_FINITE = ("inf", "-inf", "nan")
+"""What :func:`plain` makes of numbers that JSON does not have."""
 
 
 @contextmanager

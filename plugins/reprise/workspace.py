@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from reprise import git
 from reprise.errors import BadInput, RepriseError, TryAgain
-from reprise.lock import as_ours, fill, in_lock, lock_entry, plain, run_cache_path
+from reprise.lock import as_ours, fill, in_lock, lock_entry, lossy, plain, run_cache_path
 from reprise.messages import Entry
 from reprise.pipeline.stages import Pipeline
 from reprise.settings import ROOT, Settings
@@ -111,14 +111,17 @@ class Workspace:
 
         lock = self.folder / "dvc.lock"
         if entries:
-            stages = {stage.name: stage for stage in self.repo.stage.load_all(str(self.folder / "dvc.yaml"))}
-            for name, entry in entries.items():
-                fill(stages[name], entry)
-            written = {name: in_lock(stages[name], entry) for name, entry in entries.items()}
+            written = {name: self._whole(name, entry) if lossy(entry) else entry for name, entry in entries.items()}
             dump_yaml(str(lock), {"schema": "2.0", "stages": written})
         else:
             lock.unlink(missing_ok=True)
         self.__dict__.pop("repo", None)  # DVC has read the old one
+
+    def _whole(self, name: str, entry: Entry) -> dict[str, Any]:
+        """An entry with what JSON cannot hold of its parameters."""
+        stage = self.stage(name)
+        fill(stage, entry)
+        return in_lock(stage, entry)
 
     def pull(self, paths: Iterable[str]) -> None:
         """Bring outputs (paths relative to the pipeline's folder, known to dvc.lock) from cache or remote.

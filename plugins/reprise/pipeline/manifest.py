@@ -85,6 +85,7 @@ def _read(root: Path, path: str) -> tuple[Pipeline, set[str]]:
             found = list(repo.stage.load_all(str(folder / "dvc.yaml")))
             declared = repo.index._artifacts.get(str(folder / "dvc.yaml"), {})
             files = {"params.yaml", *_sources(found, folder)}
+            repo.index.check_graph()  # no circles, no file that two stages write
             _refuse_other_pipelines(repo, found)
     except DvcException as error:
         raise BadInput(f"{path}/dvc.yaml: {error}", f".venv/bin/dvc stage list {path}/dvc.yaml") from error

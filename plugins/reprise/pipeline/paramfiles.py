@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,11 @@ def check(folder: Path, pipeline: str, stages: Iterable[Stage]) -> None:
     :param folder: the pipeline's folder; ``pipeline``: as the user knows it, relative to the repository.
     :raises BadInput: naming the stage, the file and the key.
     """
+    known = cache(read)
     for stage in stages:
         for name, keys in stage.params.items():
             try:
-                values = read(folder / name)
+                values = known(folder / name)
                 recorded = {key: _only(values, key) for key in keys} if keys else values
                 json.dumps(recorded, sort_keys=True)  # DVC makes the stage's hash so
                 sorted(recorded)

@@ -5,6 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,19 @@ def _values(text: str, path: str) -> Mapping[Any, Any]:
     :raises BadInput: if the text is not YAML, or no mapping.
     """
     try:
-        values = parse_yaml(text) or {}
+        values = _parsed_yaml(text) or {}
     except ValueError as error:
         said = " ".join(str(error).split())
         raise BadInput(f"{path}/{FILE} is not YAML: {said}", f"correct {path}/{FILE} and commit it") from error
     if not isinstance(values, Mapping):
         raise BadInput(f"{path}/{FILE} must be a mapping of names to values", f"correct {path}/{FILE} and commit it")
     return values
+
+
+@lru_cache(maxsize=64)
+def _parsed_yaml(text: str) -> Any:
+    """Not to be changed. Reading takes tens of milliseconds, and runs often have the parameters of the run before."""
+    return parse_yaml(text)
 
 
 def _settable(schema: Mapping[str, Any] | None, values: Mapping[Any, Any]) -> list[KeyPath]:

@@ -145,7 +145,7 @@ def _tell(
             continue
         if artifact.type == "model":
             outbox.refuse(artifact.name, f"{artifact.path} is a folder, and MLflow registers ONNX files only")
-        kept[artifact.path] = slug(artifact.type)
+        kept[artifact.path] = slug(artifact.type) if artifact.type else ""
     for path, place in _places(kept).items():
         outbox.keep(workspace.folder / path, place)
 

@@ -12,8 +12,10 @@ from typing import Any
 from reprise import git
 from reprise.errors import BadInput
 from reprise.folders import slug
+from reprise.lock import plain
 from reprise.messages import Entry
 from reprise.pipeline import manifest, params
+from reprise.pipeline.paramfiles import parse_yaml
 from reprise.run import numbers
 from reprise.settings import ROOT
 
@@ -95,9 +97,7 @@ class Record:
     @cached_property
     def lock(self) -> dict[str, Entry]:
         """dvc.lock: stage → entry."""
-        import yaml
-
-        return dict((yaml.safe_load(self.text("dvc.lock")) or {}).get("stages", {}))
+        return dict(plain(parse_yaml(self.text("dvc.lock")) or {}).get("stages", {}))
 
     @cached_property
     def outs(self) -> dict[str, dict[str, Any]]:

@@ -69,7 +69,7 @@ def by_dvc(origin: Path) -> dict[str, Any]:
     """dvc.lock after plain `dvc repro` in a clone."""
     work = clone(origin, "plain")
     with Repo(str(work.path)) as repo:
-        repo.reproduce(targets=["p/dvc.yaml"], pull=True)
+        repo.reproduce(targets=[str(work.folder / "dvc.yaml")], pull=True)
     lock = work.folder / "dvc.lock"
     return dict(load_yaml(str(lock))["stages"]) if lock.exists() else {}
 
@@ -103,9 +103,8 @@ def run_stage(work: Workspace, pipeline: Pipeline, stage: Stage, upstream: Mappi
         target = sandbox.path / mount["Target"].removeprefix("/repo/")
         if mount["Target"].startswith("/repo/"):
             shutil.rmtree(target) if target.is_dir() else target.unlink()
-            shutil.copytree(mount["Source"], target) if os.path.isdir(mount["Source"]) else shutil.copyfile(
-                mount["Source"], target
-            )
+            copy = shutil.copytree if os.path.isdir(mount["Source"]) else shutil.copyfile
+            copy(mount["Source"], target)
     done = subprocess.run(
         container_command(stage.cmd),
         cwd=os.path.normpath(sandbox.path / "p" / stage.wdir),
@@ -132,7 +131,7 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(CASES) >= 40
 
 
-@pytest.mark.parametrize(("origin", "name"), [(name, name) for name in CASES], indirect=["origin"])
+@pytest.mark.parametrize(("origin", "name"), [(name, name) for name in CASES], indirect=["origin"], ids=CASES)
 def test_a_pipeline_comes_out_as_by_dvc_or_is_refused(origin: Path, name: str) -> None:
     if refused := special(name, "refused.txt"):
         with pytest.raises(BadInput, match=refused) as said:

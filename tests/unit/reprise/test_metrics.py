@@ -74,7 +74,7 @@ BOMB = "a: &a {x: 1}\n" + "".join(
         ("m.yaml", b"a: [", "as YAML"),
         ("m.yaml", b"a: &a {b: *a}\n", "as YAML"),
         ("m.yaml", BOMB.encode(), "more than 100,000 values"),
-        ("m.yaml", b"#" * (16 * 1024**2 + 1), "larger than 16 MiB"),
+        ("m.yaml", b"#" * (16 * 1024**2 + 1), "more than 16.78 MB"),
     ],
 )
 def test_a_file_that_cannot_be_read_names_stage_file_and_reason(

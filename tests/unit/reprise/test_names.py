@@ -123,7 +123,7 @@ metas = st.builds(
     queue=words,
     timeout=st.none() | st.floats(0, 1e9),
     memory=st.none() | words,
-    source=st.booleans(),
+    network=st.none() | words,
     partitioned=st.booleans(),
     champion=st.none() | words,
     headline=names,
@@ -131,11 +131,13 @@ metas = st.builds(
 stages = st.builds(
     Stage,
     name=words,
-    cmd=words,
+    cmd=names,
     wdir=words,
     deps=names,
     params=st.dictionaries(words, names, max_size=2),
-    outs=st.lists(st.builds(Out, path=words, kind=st.sampled_from(["out", "metric", "plot"])), max_size=3).map(tuple),
+    outs=st.lists(
+        st.builds(Out, path=words, kind=st.sampled_from(["out", "metric", "plot"]), cached=st.booleans()), max_size=3
+    ).map(tuple),
     upstream=names,
     desc=words,
     meta=metas,

@@ -15,6 +15,7 @@ from repository import commit
 from reprise import git, workspace
 from reprise.errors import BadInput
 from reprise.pipeline import manifest, paramfiles, params
+from reprise.run.opening import Request, check
 from reprise.settings import Settings
 from reprise.stage.sandbox import Sandbox
 from reprise.workspace import Workspace
@@ -256,6 +257,13 @@ def test_what_a_stage_would_not_find_is_refused_beforehand(
     pipeline = manifest.read(place.origin, "p")
     with pytest.raises(BadInput, match=said):
         paramfiles.check(place.origin / "p", "p", pipeline.stages)
+
+
+def test_open_refuses_it_before_it_looks_for_an_image(place: Place) -> None:
+    place.fill(Case("sub/params.yaml", "lr: 1\n", "[rate]", (), wdir="sub"))
+    settings = Settings(origin=str(place.origin), var=place.folder / "var")
+    with pytest.raises(BadInput, match="stage s: parameter file sub/params.yaml has no key 'rate'"):
+        check(settings, Request("p", "p", "r"), place.folder / "clone", {"s": []})
 
 
 @pytest.mark.parametrize(

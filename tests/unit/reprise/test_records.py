@@ -20,6 +20,8 @@ schema: '2.0'
 stages:
   take:
     cmd: python take.py
+    params:
+      params.yaml: {lr: 1e-05, say: yes, sizes: {1: .inf}}
     outs:
     - {path: data, md5: 0123.dir, size: 3, nfiles: 1}
 """
@@ -63,6 +65,8 @@ def test_by_run_id_name_and_commit(origin: Path) -> None:
 def test_what_it_holds(origin: Path) -> None:
     record = records.find(str(origin), RUN)
     assert record.params == {"a.b": RUN}
+    read = record.lock["take"]["params"]["params.yaml"]
+    assert read == {"lr": 0.00001, "say": "yes", "sizes": {"1": "inf"}}, "as DVC reads it, and as JSON holds it"
     assert record.outs["data"]["md5"] == "0123.dir"
     assert record.listing["2026-11-01"][0]["path"] == "x"
     assert record.text("nothing.json") == ""
