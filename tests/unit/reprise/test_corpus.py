@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ def clone(origin: Path, name: str) -> Workspace:
 def by_dvc(origin: Path) -> dict[str, Any]:
     """dvc.lock after plain `dvc repro` in a clone."""
     work = clone(origin, "plain")
-    with Repo(str(work.path)) as repo:
-        repo.reproduce(targets=[str(work.folder / "dvc.yaml")], pull=True)
+    with chdir(work.path), Repo(str(work.path)) as repo:
+        repo.reproduce(targets=["p/dvc.yaml"], pull=True)
     lock = work.folder / "dvc.lock"
     return dict(load_yaml(str(lock))["stages"]) if lock.exists() else {}
 
