@@ -64,6 +64,29 @@ def test_a_run_on_a_bucket_gives_what_the_same_files_in_a_folder_give(stack: Sta
     assert [sorted(entry) for entry in listing["partitions"]["2026-11-01"]] == [["etag", "path", "size"]]
 
 
+def test_a_container_has_a_network_only_if_its_inbox_needs_one(stack: Stack, first: Run, run: Run) -> None:
+    """Of the words' stages ``take`` alone reads the inbox; ``first`` took it from a folder."""
+    assert _networks(stack, first) == {"take": "none", "count": "none", "rank": "none"}
+    assert _networks(stack, run) == {"take": "bridge", "count": "none", "rank": "none"}
+
+
+def _networks(stack: Stack, run: Run) -> dict[str, str]:
+    """The Docker network of the container of each stage that a run had to do, as the daemon noted it."""
+    about = [f"label=reprise.{key}={value}" for key, value in (("run", run.run_id), ("stack", stack.root / "var"))]
+    made = _events("type=container", "event=create", *about)
+    joined = {e["Actor"]["Attributes"]["container"]: e["Actor"] for e in _events("type=network", "event=connect")}
+    return {e["Actor"]["Attributes"]["reprise.task"]: joined[e["Actor"]["ID"]]["Attributes"]["name"] for e in made}
+
+
+def _events(*filters: str) -> list[dict[str, Any]]:
+    """What the Docker daemon remembers of the last half hour."""
+    given = [part for filtered in filters for part in ("--filter", filtered)]
+    return [
+        json.loads(line)
+        for line in docker("events", "--since", "30m", "--until", "0s", "--format", "{{json .}}", *given).splitlines()
+    ]
+
+
 def test_the_credentials_are_nowhere_but_in_the_connection(stack: Stack, run: Run) -> None:
     """Neither in logs nor in Airflow's or MLflow's database, the record or a workspace left behind."""
     found = subprocess.run(
@@ -111,7 +134,12 @@ def stopped(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
         rows = [f"{there.url}/{name},{name.split('/')[1]},2026-11-01" for name in photos]
         rows += [f"{there.url}/{name},Ann,2026-11-01" for name in ("gone.jpg", "slow/late.jpg")]
         (folder / "people.csv").write_text("\n".join(["url,identity,date", *rows]) + "\n")
-        given = ["--inbox", str(folder / "people.csv"), "--params", "download.timeout=1 download.retries=0"]
+        given = [
+            "--inbox",
+            str(folder / "people.csv"),
+            "--params",
+            "download.timeout=1 download.retries=0 download.allow_private=true",
+        ]
         done = stack.cli("run", "--pipeline", FACES, *given, check=False)
     assert done.returncode == 1, done.stdout
     return next(
