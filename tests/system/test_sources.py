@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,27 +65,25 @@ def test_a_run_on_a_bucket_gives_what_the_same_files_in_a_folder_give(stack: Sta
     assert [sorted(entry) for entry in listing["partitions"]["2026-11-01"]] == [["etag", "path", "size"]]
 
 
-def test_a_container_has_a_network_only_if_its_inbox_needs_one(stack: Stack, first: Run, run: Run) -> None:
-    """Of the words' stages ``take`` alone reads the inbox; ``first`` took it from a folder."""
-    assert _networks(stack, first) == {"take": "none", "count": "none", "rank": "none"}
-    assert _networks(stack, run) == {"take": "bridge", "count": "none", "rank": "none"}
-
-
-def _networks(stack: Stack, run: Run) -> dict[str, str]:
-    """The Docker network of the container of each stage that a run had to do, as the daemon noted it."""
-    about = [f"label=reprise.{key}={value}" for key, value in (("run", run.run_id), ("stack", stack.root / "var"))]
-    made = _events("type=container", "event=create", *about)
-    joined = {e["Actor"]["Attributes"]["container"]: e["Actor"] for e in _events("type=network", "event=connect")}
-    return {e["Actor"]["Attributes"]["reprise.task"]: joined[e["Actor"]["ID"]]["Attributes"]["name"] for e in made}
-
-
-def _events(*filters: str) -> list[dict[str, Any]]:
-    """What the Docker daemon remembers of the last half hour."""
-    given = [part for filtered in filters for part in ("--filter", filtered)]
-    return [
-        json.loads(line)
-        for line in docker("events", "--since", "30m", "--until", "0s", "--format", "{{json .}}", *given).splitlines()
-    ]
+@pytest.mark.parametrize(("inbox", "network"), [("texts", "none"), ("s3://arrivals/texts", "bridge")])
+def test_a_container_has_a_network_only_if_its_inbox_needs_one(
+    stack: Stack, bucket: Any, inbox: str, network: str
+) -> None:
+    """Of the words' stages ``take`` alone reads the inbox."""
+    watch = ["docker", "events", "--since", str(int(time.time())), "--format", "{{json .}}"]
+    with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
+        done = stack.run("--ignore-cache", inbox=inbox)
+        watching.terminate()
+        events = [json.loads(line) for line in watching.communicate()[0].splitlines()]
+    made = {
+        e["Actor"]["ID"]: e["Actor"]["Attributes"]
+        for e in events
+        if (e["Type"], e["Action"]) == ("container", "create")
+    }
+    joined = [e["Actor"]["Attributes"] for e in events if (e["Type"], e["Action"]) == ("network", "connect")]
+    ours = [(made.get(j["container"], {}), j["name"]) for j in joined]
+    found = {about["reprise.task"]: name for about, name in ours if about.get("reprise.run") == done.run_id}
+    assert found == {"take": network, "count": "none", "rank": "none"}
 
 
 def test_the_credentials_are_nowhere_but_in_the_connection(stack: Stack, run: Run) -> None:
