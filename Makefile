@@ -29,13 +29,13 @@ demo: image ## one finished, recorded run on synthetic photographs, or on INBOX=
 	@$(if $(INBOX),,$(MAKE) --no-print-directory photos)
 	@$(REPRISE) run --inbox "$(or $(INBOX),var/inbox/synthetic)" $(ASKED)
 
-photos: .venv/.synced ## fill an inbox with invented people: PEOPLE=60 PHOTOS=18 DATES=4 SEED=1 DIFFICULTY=0.5 OUT=FOLDER
+photos: .venv/.synced ## fill an inbox with invented people: PEOPLE=60 PHOTOS=18 DATES=4 FIRST_DATE=2026-11-01 SEED=1 DIFFICULTY=0.5 OUT=FOLDER
 	@$(PYTHON) pipelines/faces/synthetic --people $(or $(PEOPLE),60) --photos $(or $(PHOTOS),18) --dates $(or $(DATES),4) \
-	    --seed $(or $(SEED),1) --difficulty $(or $(DIFFICULTY),0.5) --out "$(or $(OUT),var/inbox/synthetic)"
+	    --first-date $(or $(FIRST_DATE),2026-11-01) --seed $(or $(SEED),1) --difficulty $(or $(DIFFICULTY),0.5) --out "$(or $(OUT),var/inbox/synthetic)"
 
-lfw: .venv/.synced ## fill an inbox with Labeled Faces in the Wild: DATES=4 MIN_PHOTOS=2 OUT=FOLDER URL=MIRROR
+lfw: .venv/.synced ## fill an inbox with Labeled Faces in the Wild: DATES=4 FIRST_DATE=2026-11-01 MIN_PHOTOS=2 OUT=FOLDER URL=MIRROR
 	@$(PYTHON) pipelines/faces/lfw --dates $(or $(DATES),4) --min-photos $(or $(MIN_PHOTOS),2) \
-	    --out "$(or $(OUT),var/inbox/lfw)" $(if $(URL),--url "$(URL)")
+	    --first-date $(or $(FIRST_DATE),2026-11-01) --out "$(or $(OUT),var/inbox/lfw)" $(if $(URL),--url "$(URL)")
 
 up: setup ## start Airflow and MLflow on this machine
 	@$(REPRISE) up

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +65,27 @@ def test_a_run_on_a_bucket_gives_what_the_same_files_in_a_folder_give(stack: Sta
     assert [sorted(entry) for entry in listing["partitions"]["2026-11-01"]] == [["etag", "path", "size"]]
 
 
+@pytest.mark.parametrize(("inbox", "network"), [("texts", "none"), ("s3://arrivals/texts", "bridge")])
+def test_a_container_has_a_network_only_if_its_inbox_needs_one(
+    stack: Stack, bucket: Any, inbox: str, network: str
+) -> None:
+    """Of the words' stages ``take`` alone reads the inbox."""
+    watch = ["docker", "events", "--since", str(int(time.time())), "--format", "{{json .}}"]
+    with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
+        done = stack.run("--ignore-cache", inbox=inbox)
+        watching.terminate()
+        events = [json.loads(line) for line in watching.communicate()[0].splitlines()]
+    made = {
+        e["Actor"]["ID"]: e["Actor"]["Attributes"]
+        for e in events
+        if (e["Type"], e["Action"]) == ("container", "create")
+    }
+    joined = [e["Actor"]["Attributes"] for e in events if (e["Type"], e["Action"]) == ("network", "connect")]
+    ours = [(made.get(j["container"], {}), j["name"]) for j in joined]
+    found = {about["reprise.task"]: name for about, name in ours if about.get("reprise.run") == done.run_id}
+    assert found == {"take": network, "count": "none", "rank": "none"}
+
+
 def test_the_credentials_are_nowhere_but_in_the_connection(stack: Stack, run: Run) -> None:
     """Neither in logs nor in Airflow's or MLflow's database, the record or a workspace left behind."""
     found = subprocess.run(
@@ -111,7 +133,12 @@ def stopped(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
         rows = [f"{there.url}/{name},{name.split('/')[1]},2026-11-01" for name in photos]
         rows += [f"{there.url}/{name},Ann,2026-11-01" for name in ("gone.jpg", "slow/late.jpg")]
         (folder / "people.csv").write_text("\n".join(["url,identity,date", *rows]) + "\n")
-        given = ["--inbox", str(folder / "people.csv"), "--params", "download.timeout=1 download.retries=0"]
+        given = [
+            "--inbox",
+            str(folder / "people.csv"),
+            "--params",
+            "download.timeout=1 download.retries=0 download.allow_private=true",
+        ]
         done = stack.cli("run", "--pipeline", FACES, *given, check=False)
     assert done.returncode == 1, done.stdout
     return next(

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--first-date", type=day, default="2026-11-01", help="first arrival")
     parser.add_argument("--min-photos", type=number(int, 1, 530), default=2, help="leave out people with fewer")
     a = parser.parse_args()
+    parser.refuse_future(a.first_date, a.dates)
     archive = obtain(ARCHIVES[a.variant], a.archives, a.url or ())
     people, photographs = fill(archive, a.out, Settings(a.variant, a.dates, a.min_photos, a.first_date))
     print(f"{a.out}: {photographs} photographs of {people} people; next: make run INBOX={a.out}")

@@ -70,11 +70,19 @@ def _unpack(archive: Path, out: Path, settings: Settings) -> None:
                 people[person].append(file)
     if max(map(len, people.values()), default=0) < settings.min_photos:
         raise SystemExit(f"{archive} holds nobody with {settings.min_photos} photographs (FOLDER/PERSON/FILE.jpg)")
-    for person, files in people.items():
-        if len(files) >= settings.min_photos:
-            for file, date in zip(sorted(files), arrivals(person, len(files), settings.dates), strict=True):
-                (out / days[date] / person).mkdir(parents=True, exist_ok=True)
-                (waiting / person / file).rename(out / days[date] / person / file)
+    taken = {person: sorted(files) for person, files in people.items() if len(files) >= settings.min_photos}
+    due = {person: arrivals(person, len(files), settings.dates) for person, files in taken.items()}
+    used = {date for dates in due.values() for date in dates}
+    if len(used) < settings.dates:
+        count = sum(map(len, taken.values()))
+        shutil.rmtree(out)
+        raise SystemExit(
+            f"{count} photographs arrive on {len(used)} dates, not {settings.dates}; give fewer: make lfw DATES={len(used)}"
+        )
+    for person, files in taken.items():
+        for file, date in zip(files, due[person], strict=True):
+            (out / days[date] / person).mkdir(parents=True, exist_ok=True)
+            (waiting / person / file).rename(out / days[date] / person / file)
     shutil.rmtree(waiting)
 
 

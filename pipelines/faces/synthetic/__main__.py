@@ -21,6 +21,15 @@ class Parser(argparse.ArgumentParser):
         named = re.sub("argument --([a-z-]+)", lambda m: f"{m[1].upper().replace('-', '_')} (--{m[1]})", message)
         self.exit(2, f"error: {named}\n  next: .venv/bin/{self.prog} --help\n")
 
+    def refuse_future(self, first: str, dates: int) -> None:
+        """End where the last of so many arrivals, a week apart, is yet to come."""
+        latest = datetime.date.today() - datetime.timedelta(weeks=dates - 1)
+        if datetime.date.fromisoformat(first) > latest:
+            self.error(
+                f"argument --dates: a week apart from {first} on, the last of {dates} is yet to come; give fewer, or"
+                f" FIRST_DATE (--first-date) as {latest} or before"
+            )
+
 
 def number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
     """A parser of numbers in a range, for argparse."""
@@ -82,7 +91,13 @@ def arguments() -> argparse.Namespace:
         default=2,
         help="processes; bytes do not depend on it",
     )
-    return parser.parse_args()
+    a = parser.parse_args()
+    if a.dates > a.photos:
+        parser.error(
+            f"argument --dates: {a.photos} photographs of a person arrive on {a.photos} dates at most, not {a.dates}"
+        )
+    parser.refuse_future(a.first_date, a.dates)
+    return a
 
 
 def main() -> None:

@@ -137,7 +137,8 @@ def _listed(store: Store, name: str, hashes: Path) -> dict[str, list[Entry]]:
         entry: Entry = {**row.labels, "path": row.place}
         if row.is_url:
             entry["url"] = row.place
-        entry |= known.get(row.place, {})
+        if row.place in beside:
+            entry |= known[beside[row.place].path]
         if row.sha256 and entry.get("sha256", row.sha256) != row.sha256:
             entry["found"] = entry["sha256"]  # not what the list says: refused, until it is
         if row.sha256:

@@ -4,12 +4,15 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
+from unicodedata import normalize
 
 from reprise.errors import BadInput
 
@@ -39,7 +42,10 @@ class Store(Protocol):
         """All files below a folder, in any order; hidden ones and those in hidden folders are passed over."""
 
     def find(self, paths: Collection[str]) -> dict[str, File]:
-        """Those of the named files that exist, by path."""
+        """Those of the named files that exist, by the name that was given.
+
+        A file whose own name differs in the composition of accents alone (NFC, NFD) is found too, if it is the only one.
+        """
 
     def read(self, path: str) -> bytes:
         """A file's content."""
@@ -76,9 +82,15 @@ class Folder:
 
     def find(self, paths: Collection[str]) -> dict[str, File]:
         root = os.path.join(self.root.resolve(), "")
-        found = {path: file for path in paths if (file := _file(root, path))}
-        for path in found:
-            _refuse_way_out(root, root + path)
+        names = cache(_names)  # of each folder that is looked into
+        found = {}
+        for path in paths:
+            file = _file(root, path)
+            if not file and (spelled := _as_spelled(root, path, names)):
+                file = _file(root, spelled)
+            if file:
+                found[path] = file
+                _refuse_way_out(root, root + file.path)
         return found
 
     def read(self, path: str) -> bytes:
@@ -111,6 +123,26 @@ def _file(root: str, path: str) -> File | None:
         return None
     stamp = (root + path, known.st_size, known.st_mtime_ns, known.st_ino)
     return File(path, known.st_size, stamp=stamp) if stat.S_ISREG(known.st_mode) else None
+
+
+def _names(folder: str) -> list[str]:
+    """Names in a folder; none where there is no such folder."""
+    try:
+        return os.listdir(folder)
+    except PermissionError as error:
+        raise _unreadable(folder, error) from error
+    except (OSError, ValueError):
+        return []
+
+
+def _as_spelled(root: str, path: str, names: Callable[[str], list[str]]) -> str | None:
+    """The only name below ``root`` that differs from ``path`` in the composition of accents alone."""
+    if path.isascii():
+        return None
+    found = [""]
+    for part in map(partial(normalize, "NFC"), PurePosixPath(path).parts):
+        found = [f"{above}/{name}" for above in found for name in names(root + above) if normalize("NFC", name) == part]
+    return found[0][1:] if len(found) == 1 else None
 
 
 def _refuse_way_out(root: str, place: str) -> None:
@@ -163,8 +195,18 @@ class Prefix:
                 yield File(path, int(info["size"] or 0), etag(info))
 
     def find(self, paths: Collection[str]) -> dict[str, File]:
-        wanted = set(paths)
-        return {file.path: file for file in self.files() if file.path in wanted} if wanted else {}
+        if not paths:
+            return {}
+        there: dict[str, File] = {}
+        alike: dict[str, list[File]] = defaultdict(list)
+        wanted, forms = set(paths), {normalize("NFC", path) for path in paths}
+        for file in self.files():
+            if file.path in wanted:
+                there[file.path] = file
+            if (form := normalize("NFC", file.path)) in forms:
+                alike[form].append(file)
+        composed = {path: alike[normalize("NFC", path)] for path in wanted - there.keys()}
+        return there | {path: files[0] for path, files in composed.items() if len(files) == 1}
 
     def read(self, path: str) -> bytes:
         with _as_ours(f"{self.url}/{path}"):

@@ -105,12 +105,21 @@ def test_the_inbox_is_whole_and_people_join_over_time(content: bytes, tmp_path: 
     assert fill(tmp_path / "lfw.tgz", tmp_path / "inbox", settings) == (2, 7)
     with pytest.raises(SystemExit, match="was made with"):
         fill(tmp_path / "lfw.tgz", tmp_path / "inbox", replace(settings, dates=4))
+    with pytest.raises(SystemExit, match=r"7 photographs arrive on \d dates, not 8; give fewer: make lfw DATES="):
+        fill(tmp_path / "lfw.tgz", tmp_path / "other", replace(settings, dates=8))
+    assert not (tmp_path / "other").exists()
     with pytest.raises(SystemExit, match="nobody with 9 photographs"):
         fill(tmp_path / "lfw.tgz", tmp_path / "other", replace(settings, min_photos=9))
 
 
 def test_photographs_follow_evenly() -> None:
     assert {tuple(arrivals(f"person {n}", 4, 2)) for n in range(20)} == {(0, 0, 1, 1), (1, 1, 1, 1)}
+
+
+def test_dates_that_are_yet_to_come_are_refused(tmp_path: Path) -> None:
+    command = [sys.executable, str(PIPELINE / "lfw"), "--archives", str(tmp_path), "--dates", "300"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "the last of 300 is yet to come" in done.stderr
 
 
 def test_the_command(archive: Archive, tmp_path: Path) -> None:

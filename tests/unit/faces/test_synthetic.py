@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,8 @@ def test_shares_of_awkward_photographs() -> None:
 def test_later_dates_bring_new_people_and_old_ones() -> None:
     seen: set[str] = set()
     files = plan(USUAL)
-    for date in sorted({file.path.split("/")[0] for file in files}):
-        here = {file.path.split("/")[1] for file in files if file.path.startswith(date)}
+    for day in sorted({file.path.split("/")[0] for file in files}):
+        here = {file.path.split("/")[1] for file in files if file.path.startswith(day)}
         assert here - seen
         assert not seen or len(here & seen) >= 30
         seen |= here
@@ -135,12 +136,36 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         (["--people", "0"], "error: PEOPLE (--people): 0 is not in 1..10000\n  next: .venv/bin/python pipelines/faces"),
         (["--people", "abc"], "PEOPLE (--people): 'abc' is no integer"),
         (["--first-date", "soon"], "not a date like 2026-11-01"),
+        (
+            ["--photos", "3", "--dates", "4"],
+            "DATES (--dates): 3 photographs of a person arrive on 3 dates at most, not 4",
+        ),
+        (
+            ["--first-date", "9999-12-31", "--dates", "2"],
+            "DATES (--dates): a week apart from 9999-12-31 on, the last of 2",
+        ),
+        (["--first-date", "2999-01-01"], "is yet to come; give fewer, or FIRST_DATE (--first-date) as "),
     ],
 )
-def test_bad_arguments(arguments: list[str], said: str) -> None:
-    done = command(*arguments)
+def test_bad_arguments(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = command(*arguments, "--out", str(tmp_path / "out"))
     assert done.returncode == 2
     assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("photos", "dates"), [(1, 1), (2, 2), (7, 5), (30, 30), (31, 30), (100, 52)])
+def test_there_are_as_many_dates_as_were_asked_for(photos: int, dates: int) -> None:
+    found = {file.path.split("/")[0] for file in plan(replace(USUAL, people=1, photos=photos, dates=dates))}
+    assert len(found) == dates
+
+
+def test_the_last_date_may_be_today(tmp_path: Path) -> None:
+    week_ago, today = (date.today() - timedelta(days=days) for days in (7, 0))
+    few = ("--out", str(tmp_path / "out"), "--people", "1", "--photos", "2", "--dates", "2")
+    assert command(*few, "--first-date", str(week_ago + timedelta(days=1))).returncode == 2
+    assert command(*few, "--first-date", str(week_ago)).returncode == 0
+    assert sorted(folder.name for folder in (tmp_path / "out").glob("2*")) == [str(week_ago), str(today)]
 
 
 def test_turned_photographs_are_upright_for_a_viewer() -> None:

@@ -4,6 +4,7 @@ import json
 import stat
 import subprocess
 import sys
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,16 @@ def test_objects_put_in_parts_are_known_by_their_etag(endpoint: str, bucket: Any
     ]
     assert "-" in found["etag"]
     assert inbox.take(inbox.Prefix(fs, root), inbox.Entry(**found), 10 << 20)[0] == data
+
+
+def test_accents_of_a_list_are_found_however_they_are_composed(tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    nfc, nfd = (unicodedata.normalize(form, "Zoë/1.jpg") for form in ("NFC", "NFD"))
+    memory.pipe({f"/accents/{nfd}": b"nfd", "/accents/list.csv": f"path\n{nfc}\n".encode()})
+    place = "memory://accents/list.csv"
+    assert [e["path"] for e in list_inbox(place, None, tmp_path)["partitions"]["undated"]] == [nfd]
+    memory.pipe({f"/accents/{nfc}": b"nfc!"})
+    assert [e["size"] for e in list_inbox(place, None, tmp_path)["partitions"]["undated"]] == [4]
 
 
 def test_download_of_a_list_in_a_bucket_by_the_connection_file(endpoint: str, bucket: Any, tmp_path: Path) -> None:
