@@ -171,9 +171,13 @@ def filtered(repo: Path, paths: Iterable[str]) -> list[str]:
     named = [f":(top,literal){path}" for path in paths]
     if not named:
         return []
-    # None at all, or one that is switched off.
-    without = (":(top,exclude,attr:!filter)", ":(top,exclude,attr:-filter)")
-    return [name for name in git(repo, "ls-files", "-z", "--", *named, *without).split("\0") if name]
+    files = git(repo, "ls-files", "-z", "--", *named)
+    if not files:
+        return []
+    # Not the pathspec `attr:!filter`: without a .gitattributes it matches nothing.
+    said = git(repo, "check-attr", "-z", "--stdin", "filter", stdin=files).split("\0")
+    values = zip(said[::3], said[2::3], strict=False)  # path, "filter", value
+    return [path for path, value in values if value not in ("unspecified", "unset")]
 
 
 def worktree_of(repo: Path | str) -> Path | None:
