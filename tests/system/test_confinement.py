@@ -1,5 +1,6 @@
 """A stage's container starts only if Docker says that it is confined: every kind of stage, and containers that are not."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from dvc.fs import LocalFileSystem
 from docker import APIClient
 from reprise.errors import RepriseError
 from reprise.machine.image import image_name
-from reprise.pipeline.stages import Meta, Out, Pipeline, Stage
+from reprise.pipeline.stages import INBOX, Meta, Out, Pipeline, Stage
 from reprise.stage import containers
 from reprise.stage.checkpoints import Checkpoints
 from reprise.stage.sandbox import Sandbox
@@ -32,7 +33,8 @@ class Trial:
     def __init__(self, folder: Path, meta: Meta, command: str = WRITE) -> None:
         from reprise.stage.operator import StageOperator
 
-        self.stage = Stage("s", (command,), deps=("data", "code.py"), outs=(Out("out.txt"),), meta=meta)
+        deps = ("data", "code.py", *(["source.json"] if meta.network == INBOX else []))
+        self.stage = Stage("s", (command,), deps=deps, outs=(Out("out.txt"),), meta=meta)
         self.operator = StageOperator(pipeline=Pipeline("p", (self.stage,)), stage=self.stage, task_id="s")
         quiet: Any = SimpleNamespace(stop=lambda: None, wandb_id=None)
         self.operator._follow = lambda *_: quiet  # type: ignore[method-assign]
@@ -44,6 +46,9 @@ class Trial:
         clone = folder / "clone/p"
         (clone / "data").mkdir(parents=True)
         (clone / "code.py").touch()
+        (clone / "source.json").write_text(
+            json.dumps({"partitions": {"2026-11-01": [{"path": "a", "url": "http://h/a"}]}})
+        )
         (folder / "shown/data").mkdir(parents=True)
 
     def run(
@@ -93,7 +98,7 @@ def network() -> Iterator[str]:
 @pytest.mark.parametrize("kind", ["plain", "source", "gpus", "partitioned", "checkpoints", "memory", "network"])
 def test_each_kind_of_stage_is_confined(tmp_path: Path, settings: None, network: str, kind: str) -> None:
     meta = {
-        "source": Meta(network="bridge"),
+        "source": Meta(network=INBOX),
         "gpus": Meta(gpus=1),  # on the CPU, if there is none
         "partitioned": Meta(partitioned=True),
         "checkpoints": Meta(checkpoints=True),

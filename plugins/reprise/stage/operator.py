@@ -68,8 +68,11 @@ class StageOperator(DockerOperator):
     def __init__(self, *, pipeline: Pipeline, stage: Stage, **kwargs: Any) -> None:
         super().__init__(
             image="set by open, from the run's revision",
+            command=container_command(stage.cmd),
             mount_tmp_dir=False,
             auto_remove="force",
+            network_mode=_network(stage),
+            mem_limit=stage.meta.memory,
             shm_size=1024**3,
             log_opts_max_size="100m",  # Docker's own copy; the task's log has everything
             log_opts_max_file="1",
@@ -133,6 +136,8 @@ class StageOperator(DockerOperator):
         """Become the stage as the run's revision defines it: the DAG may have been rendered from another."""
         self.pipeline = pipeline
         self.stage = next(stage for stage in pipeline.stages if stage.name == self.stage.name)
+        self.command = container_command(self.stage.cmd)
+        self.network_mode, self.mem_limit = _network(self.stage), self.stage.meta.memory
 
     def _upstream(self, ti: Any) -> dict[str, Entry]:
         """Lock entries of every stage this one depends on."""
@@ -210,9 +215,6 @@ class StageOperator(DockerOperator):
         :raises AirflowException: where it was killed (a signal, or no memory left).
         :raises AirflowFailException: where the stage itself failed.
         """
-        self.command = container_command(self.stage.cmd)
-        self.network_mode = "none" if self.stage.meta.network in (None, INBOX) else self.stage.meta.network
-        self.mem_limit = self.stage.meta.memory
         self.image = opened["images"][self.stage.name]
         self.user = f"{os.getuid()}:{os.getgid()}"
         self.working_dir = os.path.normpath(f"{sandbox.working_dir}/{self.stage.wdir}")
@@ -390,6 +392,11 @@ def ending(code: int, out_of_memory: bool) -> str:
     if name == "SIGKILL":
         return "SIGKILL, by `docker kill` or by a host that is out of memory"
     return name or ""
+
+
+def _network(stage: Stage) -> str:
+    """What the container gets; of the inbox's network it is known later whether there is one."""
+    return stage.meta.network if stage.meta.network not in (None, INBOX) else "none"
 
 
 @contextmanager
