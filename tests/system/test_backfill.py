@@ -41,7 +41,7 @@ def test_a_date_sees_what_had_arrived_by_its_end_and_nothing_of_its_future(stack
     head = git.resolve(stack.root, "HEAD")
     seen = ((FROM, "2026-08-10", ["2026-08-05"]), (TO, "2026-08-17", ["2026-08-05", "2026-08-12"]))
     for begin, end, arrived in seen:
-        record = records.find(str(stack.root), f"days-backfill__{end}T00-00-00-00-00")
+        record = records.find(str(stack.root), records.ref_name("pipelines/days", f"backfill__{end}T00:00:00+00:00"))
         assert record.about["as_of"] == f"{end}T00:00:00+00:00"
         assert list(record.listing) == arrived
         assert record.outs["data/texts"]["nfiles"] == len(arrived)

@@ -32,7 +32,7 @@ def drops(stack: Stack) -> str:
 
 
 def _record(stack: Stack, end: str) -> records.Record:
-    return records.find(str(stack.root), f"faces-backfill__{end}T00-00-00-00-00")
+    return records.find(str(stack.root), records.ref_name("pipelines/faces", f"backfill__{end}T00:00:00+00:00"))
 
 
 def _rows(stack: Stack, record: records.Record, out: str, column: str) -> set[str]:

@@ -131,7 +131,7 @@ def _backfill(stack: Stack) -> None:
     stack.cli("airflow", "backfill", "create", "--dag-id", "journey", *dates, "--dag-run-conf", conf)
     for number, end in enumerate(ENDS, start=1):
         assert stack.wait_for_end("journey", f"backfill__{end}T00:00:00+00:00") == "success"
-        record = records.find(str(stack.root), f"journey-backfill__{end}T00-00-00-00-00")
+        record = records.find(str(stack.root), records.ref_name("pipelines/journey", f"backfill__{end}T00:00:00+00:00"))
         assert list(record.listing) == list(DATES[:number])
 
 
