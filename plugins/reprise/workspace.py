@@ -86,7 +86,11 @@ class Workspace:
         Outputs with ``cache: false`` are cached all the same: other tasks, on other nodes, find them nowhere else.
         """
         stage = self.repo.stage.load_one(str(self.folder / "dvc.yaml"), name)
-        for out in stage.outs:
+        if uncached := [out for out in stage.outs if not out.use_cache]:
+            # DVC caches nothing that git tracks, and git may well track these; nobody commits from this clone's index.
+            paths = [f":(top,literal){os.path.relpath(out.fs_path, self.path)}" for out in uncached]
+            git.git(self.path, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *paths)
+        for out in uncached:
             out.use_cache = True
         return stage
 

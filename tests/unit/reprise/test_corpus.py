@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,31 @@ CORPUS = Path(__file__).parents[2] / "corpus"
 CASES = sorted(folder.name for folder in CORPUS.iterdir() if folder.is_dir())
 READ_ONLY = {"two-hundred-stages"}
 """Too many stages to run one by one."""
+QUICK = {
+    "always-changed",
+    "cache-false-folder",
+    "cache-false-in-git",
+    "cache-false-metric-that-is-read",
+    "cmd-first-line-fails",
+    "cmd-heredoc-in-a-list",
+    "cmd-list-with-comment",
+    "cmd-list-with-lines",
+    "cmd-script",
+    "deps-outside",
+    "dvc-file",
+    "dvc-folder",
+    "foreach-list",
+    "metrics-plots-artifacts",
+    "names-of-files",
+    "no-deps",
+    "no-outs",
+    "outs-empty",
+    "params-of-a-wdir",
+    "params-outside",
+    "params-toml",
+    "wdir",
+}
+"""Run in every `make test`; the others are read there, and run in `make test-long`."""
 _CONFIG = "[core]\nremote = storage\nanalytics = false\n['remote \"storage\"']\nurl = {}\n"
 
 
@@ -133,7 +158,7 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize(("origin", "name"), [(name, name) for name in CASES], indirect=["origin"], ids=CASES)
-def test_a_pipeline_comes_out_as_by_dvc_or_is_refused(origin: Path, name: str) -> None:
+def test_a_pipeline_is_read_or_refused_in_a_sentence(origin: Path, name: str) -> None:
     if refused := special(name, "refused.txt"):
         with pytest.raises(BadInput, match=refused) as said:
             manifest.read(origin, "p")
@@ -142,8 +167,17 @@ def test_a_pipeline_comes_out_as_by_dvc_or_is_refused(origin: Path, name: str) -
     pipeline = manifest.read(origin, "p")
     assert Pipeline.from_dict(json.loads(json.dumps(pipeline.to_dict()))) == pipeline
     assert len({stage.task_id for stage in pipeline.stages}) == len(pipeline.stages)
-    if name in READ_ONLY:
-        return
+
+
+def _run() -> Iterator[Any]:
+    for name in CASES:
+        if name not in READ_ONLY and not special(name, "refused.txt"):
+            yield pytest.param(name, name, id=name, marks=[] if name in QUICK else [pytest.mark.long])
+
+
+@pytest.mark.parametrize(("origin", "name"), _run(), indirect=["origin"])
+def test_a_pipeline_comes_out_as_by_dvc(origin: Path, name: str) -> None:
+    pipeline = manifest.read(origin, "p")
     if reason := special(name, "fails.txt"):
         with pytest.raises(DvcException):
             by_dvc(origin)
@@ -153,8 +187,8 @@ def test_a_pipeline_comes_out_as_by_dvc_or_is_refused(origin: Path, name: str) -
         return
     expected = by_dvc(origin)
     assert by_reprise(origin, pipeline) == expected
+    never = {stage.name for stage in pipeline.stages if not (stage.deps or stage.outs)}  # DVC runs these each time
+    if "always_changed: true" in (origin / "p/dvc.yaml").read_text():
+        never.add("s")
     known = plan(clone(origin, "again"), pipeline)
-    always = {stage.name for stage in pipeline.stages if not (stage.deps or stage.outs)} | {
-        "s" for _ in "1" if "always_changed: true" in (origin / "p/dvc.yaml").read_text()
-    }
-    assert set(known) == {stage.name for stage in pipeline.stages} - always
+    assert set(known) == {stage.name for stage in pipeline.stages} - never
