@@ -87,7 +87,7 @@ image: setup ## build the image that the stages run in
 check: .venv/.synced ## format, lint, types, locks, schema, no data or secrets: what a commit is checked for
 	@.venv/bin/pre-commit run --all-files
 
-test-unit: .venv/.synced ## the fast tests, under a minute
+test-unit: .venv/.synced ## the fast tests, a few minutes
 	@.venv/bin/python -m pytest tests/unit -n auto
 
 test-pipeline: setup ## the stages for real on tiny data, in the stage image
